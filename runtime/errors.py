@@ -1,0 +1,46 @@
+"""What a user is told when something is wrong: one sentence, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class OmrError(Exception):
+    """A user's mistake: the value, what was expected and what to do, in one sentence."""
+
+
+class InputError(OmrError):
+    """A file or folder that can't be read as what it should be."""
+
+
+class BundleError(OmrError):
+    """A bundle or checkpoint that is damaged, incomplete or of another version."""
+
+
+class ConfigError(OmrError):
+    """A configuration with an unknown key or a value out of range."""
+
+
+class MissingExtraError(OmrError):
+    """A part that needs a package which isn't installed."""
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """Run a command's `main` and turn what a user can cause into one line on stderr.
+
+    Returns:
+        The exit code: 0 done, 2 the user's mistake, 130 interrupted. Other exceptions pass through (exit code 1).
+    """
+    try:
+        return main()
+    except OmrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `omr-... | head`: the reader left, which is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
