@@ -1,0 +1,380 @@
+"""Reads ABC text into `runtime.abc.Tune`: a tolerant scanner, strict on request.
+
+Understands the ABC 2.1 that one voice needs: unit lengths, broken rhythm, tuplets, chords, graces, slurs, ties,
+decorations and their one-letter forms, bar lines, endings, inline fields, modes. Source: abcnotation.com, standard 2.1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+
+from .abc import (
+    CLEF_BOTTOM, DURATIONS, METERS, STEPS, Bar, Change, Event, Grace, Item, LineBreak, Pitch, Tune,
+    default_tuplet_time, write,
+)  # fmt: skip
+from .errors import OmrError
+
+
+class AbcError(OmrError):
+    """ABC text that can't be read as one voice of printed music."""
+
+
+MODES = {"maj": 0, "ion": 0, "mix": -1, "dor": -2, "m": -3, "min": -3, "aeo": -3, "phr": -4, "loc": -5, "lyd": 1}
+FIFTHS = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F": -1}
+SHORT_DECORATIONS = {
+    ".": "staccato", "~": "roll", "H": "fermata", "L": "accent", "M": "lowermordent", "O": "coda", "P": "uppermordent",
+    "S": "segno", "T": "trill", "u": "upbow", "v": "downbow",
+}  # fmt: skip
+
+FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)$")
+TOKEN = re.compile(
+    r"""(?P<inline>\[[A-Za-z]:[^\[\]]*\])
+      | (?P<ending>\[\d[\d,\-]*|(?<=[|:])\d(?:[,\-]\d)*)
+      | (?P<bar>\.\||:*\|[|\]:]*|::+|\[\|[|\]:]*)
+      | (?P<grace>\{[^{}|]*\})
+      | (?P<tuplet>\(\d(?::\d*)?(?::\d*)?)
+      | (?P<chord>\[[^\[\]|]*\])
+      | (?P<note>[\^_=]*[A-Ga-g][,']*)
+      | (?P<rest>[zxZ])
+      | (?P<mark>![^!|\n]{1,30}!|\+[A-Za-z.0-9]{1,20}\+)
+      | (?P<text>"[^"]*"|<\|text\|>)
+      | (?P<length>\d+(?:/+\d*)?|/+\d*)
+      | (?P<broken><+|>+)
+      | (?P<slur>[()]) | (?P<tie>-) | (?P<short>[.~HLMOPSTuv]) | (?P<space>\s+) | (?P<skip>[y\\`*!$]) | (?P<bad>.)""",
+    re.X,
+)
+PITCH = re.compile(r"([\^_=]*)([A-Ga-g])([,']*)(\d*(?:/+\d*)?)(-?)")
+KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
+CLEF = re.compile(r"(?:clef=)?\b(treble|alto|tenor|bass3|bass|soprano|mezzosoprano|baritone|perc|none)\b([+-]8)?")
+
+
+def parse(text: str, strict: bool = False) -> Tune:
+    """Read one tune.
+
+    Args:
+        text: ABC, with or without a header.
+        strict: raise on what isn't understood; otherwise it is skipped.
+
+    Raises:
+        AbcError: only when `strict`.
+    """
+    return _Scanner(strict).read(text)
+
+
+def canonicalise(text: str) -> str:
+    """Canonical text of any ABC text of one voice."""
+    return write(parse(text))
+
+
+def read_length(text: str) -> Fraction:
+    """`3/2`, `/`, `//`, `2`, empty -> Fraction."""
+    if not text:
+        return Fraction(1)
+    top, slash, rest = text.partition("/")
+    value = Fraction(int(top or 1))
+    if slash:
+        digits = rest.lstrip("/")
+        value /= max(1, int(digits)) if digits else 2 ** (1 + len(rest))
+    return value
+
+
+def read_pitch(accidental: str, letter: str, marks: str) -> Pitch:
+    """The three parts of an ABC pitch."""
+    octave = (5 if letter.islower() else 4) + marks.count("'") - marks.count(",")
+    return Pitch(octave * 7 + STEPS.index(letter.upper()), accidental)
+
+
+def read_key(text: str) -> int | None:
+    """Sharps of a `K:` field (flats negative); None where no key is named."""
+    text = CLEF.sub("", text).strip()
+    if text.lower().startswith(("hp", "none")):
+        return {"HP": 0, "Hp": 2}.get(text[:2], 0)
+    found = KEY.match(text)
+    if not found:
+        return None
+    tonic, sign, mode = found.groups()
+    mode = mode.lower()
+    shift = MODES.get(mode[:3], MODES["m"] if mode == "m" else 0)
+    fifths = FIFTHS[tonic] + {"#": 7, "b": -7}.get(sign, 0) + shift
+    return fifths if -7 <= fifths <= 7 else None
+
+
+def read_bar(text: str) -> str:
+    """One of BARS for any spelling of a bar line."""
+    ends, starts = text.startswith(":"), text.endswith(":")
+    if ends and starts:
+        return "::"
+    if ends:
+        return ":|"
+    if starts:
+        return "|:"
+    if text == ".|":
+        return text
+    if "]" in text:
+        return "|]"
+    return "[|" if text.startswith("[") else "||" if text.count("|") > 1 else "|"
+
+
+class _Scanner:
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.items: list[Item] = []
+        self.unit: Fraction | None = None  # in whole notes
+        self.header = {"clef": "treble", "key": "0", "meter": ""}
+        self.state = dict(self.header)
+        self.in_header = True
+        self.pending = Event()
+        self.broken: Fraction | None = None
+        self.open_slurs: list[int] = []  # indices of the events where open slurs start
+
+    def fail(self, message: str) -> None:
+        if self.strict:
+            raise AbcError(message)
+
+    def read(self, text: str) -> Tune:
+        lines = text.replace("\r", "").split("\n")
+        music = False
+        for line in lines:
+            line = line.split("%", 1)[0].rstrip() if not line.startswith("%%") else ""
+            found = FIELD.match(line)
+            if found:
+                self.field(found[1], found[2].strip())
+            elif line.strip():
+                if music:
+                    self.items.append(LineBreak())
+                music = True
+                self.in_header = False
+                for token in TOKEN.finditer(line):
+                    getattr(self, "on_" + str(token.lastgroup))(token.group())
+        meter = self.header["meter"] or None
+        return tidy(Tune(self.header["clef"], int(self.header["key"]), meter, tuple(self.items)))
+
+    # -- fields
+
+    def field(self, name: str, value: str) -> None:
+        if name == "L" and re.fullmatch(r"\d+/\d+", value) and not value.endswith("/0"):
+            self.unit = Fraction(value)
+        elif name == "M":
+            self.meter(value)
+        elif name == "K":
+            clef = CLEF.search(value)
+            if clef and clef[1] + (clef[2] or "") in CLEF_BOTTOM:
+                self.change("clef", clef[1] + (clef[2] or ""))
+            key = read_key(value)
+            if key is not None:
+                self.change("key", str(key))
+            elif not clef:
+                self.fail(f"key {value!r} is not a major, minor or modal key")
+        elif name == "V" and value.split()[:1] not in ([], ["1"]):
+            self.fail(f"voice {value!r}: only one voice can be read")
+
+    def meter(self, value: str) -> None:
+        value = {"none": "", "": "", "C/": "C|"}.get(value, value)
+        if value and value not in METERS:
+            self.fail(f"meter {value!r} is not in use in printed music")
+            return
+        if self.unit is None and "/" in value:
+            self.unit = Fraction(1, 16) if Fraction(value) < Fraction(3, 4) else Fraction(1, 8)
+        self.change("meter", value)
+
+    def change(self, kind: str, value: str) -> None:
+        if self.in_header:
+            self.header[kind] = self.state[kind] = value
+        elif self.state[kind] != value:
+            self.state[kind] = value
+            if value:
+                self.items.append(Change(kind, value))
+
+    def on_inline(self, text: str) -> None:
+        self.field(text[1], text[3:-1].strip())
+
+    # -- notes
+
+    def add(self, event: Event) -> None:
+        pending = self.pending
+        if self.broken is not None:
+            event = replace(event, duration=event.duration * self.broken)
+            self.broken = None
+        if pending.slur_starts:
+            self.open_slurs += [len(self.items)] * pending.slur_starts
+        self.items.append(
+            replace(
+                event, graces=pending.graces, slur_starts=pending.slur_starts, decorations=pending.decorations,
+                tuplet=pending.tuplet,
+            )  # fmt: skip
+        )
+        self.pending = Event()
+
+    def scale(self) -> Fraction:
+        return (self.unit or Fraction(1, 8)) * 8
+
+    def on_note(self, text: str) -> None:
+        found = PITCH.match(text)
+        if found is None or found[1] not in ("", "^", "^^", "=", "_", "__"):
+            self.fail(f"accidental of {text!r} is not one of ^^ ^ = _ __")
+            return
+        self.add(Event((read_pitch(*found.group(1, 2, 3)),), self.scale()))
+
+    def on_chord(self, text: str) -> None:
+        notes = list(PITCH.finditer(text))
+        pitches = {p.step: p for p in (read_pitch(*n.group(1, 2, 3)) for n in notes)}
+        if not notes or any(n[1] not in ("", "^", "^^", "=", "_", "__") for n in notes):
+            self.fail(f"chord {text!r} holds no notes")
+            return
+        tie = all(n[5] for n in notes)
+        self.add(Event(tuple(pitches[s] for s in sorted(pitches)), self.scale() * read_length(notes[0][4]), tie=tie))
+
+    def on_rest(self, text: str) -> None:
+        self.add(Event((), Fraction(1) if text == "Z" else self.scale(), rest=text))
+
+    def last(self) -> Event | None:
+        item = self.items[-1] if self.items else None
+        return item if isinstance(item, Event) else None
+
+    def on_length(self, text: str) -> None:
+        event = self.last()
+        if event:
+            self.items[-1] = replace(event, duration=event.duration * max(read_length(text), Fraction(1, 256)))
+        else:
+            self.fail(f"length {text!r} without a note")
+
+    def on_broken(self, text: str) -> None:
+        event = self.last()
+        if event is None:
+            return self.fail("broken rhythm without a note")
+        short = Fraction(1, 2 ** len(text))
+        long = 2 - short
+        first, self.broken = (long, short) if text[0] == ">" else (short, long)
+        self.items[-1] = replace(event, duration=event.duration * first, space=False)
+
+    def on_tie(self, text: str) -> None:
+        event = self.last()
+        if event and not event.rest:
+            self.items[-1] = replace(event, tie=True)
+
+    def on_slur(self, text: str) -> None:
+        if text == "(":
+            self.pending = replace(self.pending, slur_starts=self.pending.slur_starts + 1)
+            return
+        event = self.last()
+        if event and self.open_slurs and self.open_slurs[-1] != len(self.items) - 1:
+            self.open_slurs.pop()
+            self.items[-1] = replace(event, slur_ends=event.slur_ends + 1)
+        elif event and self.open_slurs:  # a slur over one note is no slur
+            self.open_slurs.pop()
+            self.items[-1] = replace(event, slur_starts=event.slur_starts - 1)
+
+    def on_tuplet(self, text: str) -> None:
+        p, q, r = [*text[1:].split(":"), "", ""][:3]
+        count = int(p)
+        if count < 2:
+            return self.fail(f"tuplet {text!r} is shorter than two notes")
+        self.pending = replace(
+            self.pending, tuplet=(count, int(q or 0) or default_tuplet_time(count), int(r or 0) or count)
+        )
+
+    def on_grace(self, text: str) -> None:
+        graces: list[Grace] = []
+        for found in re.finditer(r"\[([^\[\]]*)\]|([\^_=]*[A-Ga-g][,']*)", text):
+            notes = [read_pitch(*n.group(1, 2, 3)) for n in PITCH.finditer(found[1] or found[2])]
+            if notes and all(n.accidental in ("", "^", "^^", "=", "_", "__") for n in notes):
+                pitches = tuple(sorted({n.step: n for n in notes}.values(), key=lambda n: n.step))
+                graces.append(Grace(pitches, slash=not graces and text.startswith("{/")))
+        self.pending = replace(self.pending, graces=tuple(graces))
+
+    def on_mark(self, text: str) -> None:
+        self.decorate(text[1:-1])
+
+    def on_short(self, text: str) -> None:
+        self.decorate(SHORT_DECORATIONS[text])
+
+    def decorate(self, name: str) -> None:
+        if name not in self.pending.decorations:
+            self.pending = replace(self.pending, decorations=(*self.pending.decorations, name))
+
+    def on_space(self, text: str) -> None:
+        event = self.last()
+        if event and self.broken is None:
+            self.items[-1] = replace(event, space=True)
+
+    # -- bar lines and the rest
+
+    def on_bar(self, text: str) -> None:
+        bar, last = Bar(read_bar(text)), self.items[-1] if self.items else None
+        if isinstance(last, Bar) and not last.ending:  # `:| |:` is one double repeat; otherwise the first stands
+            if {last.text, bar.text} == {":|", "|:"}:
+                self.items[-1] = Bar("::")
+            elif last.text == "|":
+                self.items[-1] = bar
+            return
+        self.items.append(bar)
+
+    def on_ending(self, text: str) -> None:
+        last, number = self.items[-1] if self.items else None, text.lstrip("[")
+        if isinstance(last, Bar):
+            self.items[-1] = replace(last, ending=number)
+        else:
+            self.items.append(Bar("|", number))
+
+    def on_text(self, text: str) -> None:
+        """Text is not part of the canonical form."""
+
+    def on_skip(self, text: str) -> None:
+        """Spacers, score line breaks and continuations draw nothing."""
+
+    def on_bad(self, text: str) -> None:
+        self.fail(f"character {text!r} is not understood")
+
+
+def tidy(tune: Tune) -> Tune:
+    """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
+
+    A beam group that a tuplet would only partly cover is broken at the tuplet's edge.
+    """
+    items = list(tune.items)
+    open_slurs: list[int] = []
+    tuplet_left, tuplet_at = 0, -1
+    for index, item in enumerate(items):
+        if not isinstance(item, Event):
+            if isinstance(item, Bar) and tuplet_left:
+                items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
+                tuplet_left = 0
+            continue
+        if item.tuplet and tuplet_left:
+            item = replace(item, tuplet=None)
+        elif item.tuplet:
+            tuplet_left, tuplet_at = item.tuplet[2], index
+        tuplet_left = max(0, tuplet_left - 1)
+        open_slurs += [index] * item.slur_starts
+        ends = min(item.slur_ends, len(open_slurs))
+        open_slurs = open_slurs[: len(open_slurs) - ends]
+        following = items[index + 1] if index + 1 < len(items) else None
+        beamable = item.flagged and isinstance(following, Event) and following.flagged
+        items[index] = replace(item, slur_ends=ends, space=beamable and item.space)
+    for index in open_slurs:
+        event = _event(items[index])
+        items[index] = replace(event, slur_starts=event.slur_starts - 1)
+    if tuplet_left:
+        items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
+    while items and isinstance(items[-1], LineBreak):
+        items.pop()
+    return replace(tune, items=tuple(items))
+
+
+def _event(item: Item) -> Event:
+    assert isinstance(item, Event)
+    return item
+
+
+def split_duration(duration: Fraction) -> list[Fraction]:
+    """Lengths that can be drawn, longest first, whose sum is `duration`; empty where there are none."""
+    out: list[Fraction] = []
+    while duration > 0:
+        fitting = [d for d in DURATIONS if d <= duration and d.numerator != 7]
+        if not fitting or len(out) > 4:
+            return []
+        out.append(fitting[-1])
+        duration -= fitting[-1]
+    return out

@@ -1,0 +1,146 @@
+"""Text to ids and back: the atoms that `pocket` reads with, and byte-pair encoding of the study's kind, behind one interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tokenizers import Tokenizer as HubTokenizer
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from . import abc
+from .abc_reader import parse
+from .errors import BundleError
+
+PAD, BEGIN, END = "<|pad|>", "<|begin_of_abc|>", "<|end_of_abc|>"
+SPECIAL = (PAD, BEGIN, END, "<|image|>", "<|text|>")
+DECORATIONS = (
+    "accent", "tenuto", "marcato", "staccatissimo", "fermata", "invertedfermata", "breath", "trill", "turn",
+    "invertedturn", "uppermordent", "lowermordent", "roll", "arpeggio", "upbow", "downbow", "open", "plus", "snap",
+    "segno", "coda", "D.C.", "D.S.", "fine", "dacapo", "dacoda", "trill(", "trill)", "<(", "<)", ">(", ">)", "8va(",
+    "8va)", "8vb(", "8vb)", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp", "/", "//", "///", "slide",
+    "thumb", "wedge", "0", "1", "2", "3", "4", "5",
+)  # fmt: skip
+
+
+class Tokenizer(Protocol):
+    """What a model and a reader need of a tokenizer."""
+
+    pad_id: int
+    bos_id: int
+    eos_id: int
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of an ABC text, without begin and end."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """ABC text of ids; special ones are left out; never fails."""
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`."""
+
+
+def atom_vocabulary() -> list[str]:
+    """Every atom of printed music at large, in a fixed order: new ones are only ever appended."""
+    pitches = [abc.pitch_text(abc.Pitch(step)) for step in range(7, 63)]  # C1 to B8
+    lengths = [abc.duration_text(d) for d in abc.DURATIONS if d != 1]
+    numbers = [str(n) for n in range(10)]
+    tuplets = [f"({n}" for n in range(2, 10)] + [f":{n}" for n in range(1, 17)]
+    changes = [f"clef={name}" for name in abc.CLEF_BOTTOM] + [f"K:{name}" for name in abc.MAJOR_KEYS]
+    changes += [f"M:{name}" for name in abc.METERS]
+    voices = ["\n", *(f"V:{n}" for n in range(1, 7)), "%%score", "&", "(&", "&)"]
+    endings = [f"[{n}" for n in ("1", "2", "3", "4", "1,2", "1,3", "1-3")]
+    marks = [".", *(f"!{name}!" for name in DECORATIONS)]
+    rest = ["z", "x", "Z", "[", "]", "{", "{/", "}", "(", ")", "-", " "]
+    words = [*SPECIAL, *changes, *abc.BARS, *endings, *abc.ACCIDENTALS, *pitches, *lengths, *numbers, *tuplets]
+    return list(dict.fromkeys([*words, *rest, *marks, *voices]))
+
+
+class AtomTokenizer:
+    """Each atom of the canonical form is a token.
+
+    Atoms outside the vocabulary (a decoration nobody has named) are left out.
+    """
+
+    def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
+        self.vocabulary = list(vocabulary or atom_vocabulary())
+        self.ids = {text: index for index, text in enumerate(self.vocabulary)}
+        self.pad_id, self.bos_id, self.eos_id = self.ids[PAD], self.ids[BEGIN], self.ids[END]
+        self.vocab_size = len(self.vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        return [self.ids[atom.text] for atom in abc.atoms(parse(text)) if atom.text in self.ids]
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """The atoms of ids, special ones left out."""
+        known = (self.vocabulary[i] for i in ids if 0 <= i < self.vocab_size)
+        return [text for text in known if text not in SPECIAL]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return abc.join(self.texts(ids))
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps({"type": "atoms", "vocabulary": self.vocabulary}, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+class BpeTokenizer:
+    """Byte-pair encoding with LEGATO's special tokens, resolved by name."""
+
+    def __init__(self, hub_tokenizer: HubTokenizer) -> None:
+        self.hub = hub_tokenizer
+        ids = {name: hub_tokenizer.token_to_id(name) for name in SPECIAL}
+        missing = [name for name in (BEGIN, END) if ids[name] is None]
+        if missing:
+            raise BundleError(f"tokenizer has no {missing[0]!r} token; expected a tokenizer of LEGATO's kind")
+        self.pad_id = ids[PAD] if ids[PAD] is not None else ids[END]
+        self.bos_id, self.eos_id = ids[BEGIN], ids[END]
+        self.vocab_size = hub_tokenizer.get_vocab_size()
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int = 4096) -> BpeTokenizer:
+        """Learn merges from ABC texts; they stop at newlines, text tokens, bar lines and brackets, as LEGATO's do."""
+        hub = HubTokenizer(models.BPE())
+        hub.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split("\n", "isolated"),
+                pre_tokenizers.Split("<|text|>", "isolated"),
+                *(pre_tokenizers.Split(mark, "isolated") for mark in '|["%!'),
+                pre_tokenizers.Split(" ", "merged_with_next"),
+            ]
+        )
+        hub.decoder = decoders.Fuse()
+        hub.train_from_iterable(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False))
+        return cls(hub)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.hub.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.hub.decode([int(i) for i in ids], skip_special_tokens=True))
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.hub.to_str(), encoding="utf-8")
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read `tokenizer.json` of either kind.
+
+    Raises:
+        BundleError: the file isn't one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        if content.get("type") == "atoms":
+            return AtomTokenizer(content["vocabulary"])
+        return BpeTokenizer(HubTokenizer.from_str(text))
+    except BundleError:
+        raise
+    except Exception as error:  # tokenizers raises plain Exception
+        raise BundleError(f"{path} is not a tokenizer: expected the tokenizer.json of a bundle or of LEGATO") from error
+
+
+
