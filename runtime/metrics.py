@@ -90,13 +90,13 @@ def sequence_accuracy(references: Sequence[object], readings: Sequence[object]) 
 
 
 def noteheads(signs: Sequence[str]) -> list[tuple[str, str]]:
-    """(sounding pitch, length) of every notehead of canonical symbols, chords from the bottom up; no graces."""
+    """(sounding pitch, length) of each notehead of canonical symbols, chords bottom up; no graces."""
     parts = [sign.split(":") for sign in signs if kind(sign) in ("note", "chord")]
     return [(pitch, length) for _, pitches, length in parts for pitch in pitches.split("+")]
 
 
 def note_accuracy(references: Sequence[str], readings: Sequence[str]) -> float:
-    """1 - edit distance / noteheads over all ABC texts, in percent, at least 0; pitch and length must be right."""
+    """1 - edit distance / noteheads over all ABC texts, pitch and length right, in percent (at least 0)."""
     expected = [noteheads(symbols(text)) for text in references]
     read = [noteheads(symbols(text)) for text in readings]
     return max(0.0, 100.0 - error_rate(expected, read))
