@@ -117,7 +117,7 @@ def sound(tune: Tune) -> Iterator[tuple[Item, Sounded | None]]:
             p, q, left = item.tuplet
             ratio = Fraction(q, p)
         now = ratio if left else Fraction(1)
-        left = max(0, left - 1)
+        left = max(0, left - (item.rest != "Z"))
         graces = tuple(tuple(state.tone(p, tied=False) for p in grace.pitches) for grace in item.graces)
         tones = tuple(state.tone(p, tied=True) for p in item.pitches)
         if item.rest != "x":  # an invisible rest is nothing drawn, so it can't break a tie
