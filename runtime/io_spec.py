@@ -1,0 +1,153 @@
+"""What goes into the encoder and the decoder step and what comes out: names, shapes and types, in one place.
+
+Trace inputs, the manifest, calibration, parity checks, engines and benchmarks all ask this class, so a name
+is written once. Shapes name their variable axes:
+
+    B rows of a batch       C channels, H height and W width of the picture in px
+    T columns of memory     S slots of the self-attention cache
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BundleError
+
+GRAPHS = ("encode", "decode")
+SLOT_BUCKETS = (256, 512, 1024, 2048)
+MASKED = -1e4  # added to scores that must not count; -inf or finfo.min become NaN in half precision
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output; a dimension given by name is variable."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+    def sized(self, sizes: Mapping[str, int]) -> TensorSpec:
+        """The same tensor with named dimensions filled in where `sizes` has them."""
+        shape = tuple(sizes.get(n, n) if isinstance(n, str) else n for n in self.shape)
+        return TensorSpec(self.name, shape, self.dtype)
+
+    def zeros(self, **sizes: int) -> NDArray[Any]:
+        """A new array of zeros, sharing memory with nothing; all dimensions must be known."""
+        shape = [int(n) for n in self.sized(sizes).shape]
+        return np.zeros(shape, dtype=self.dtype)
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes where all dimensions are known."""
+        return math.prod(int(n) for n in self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class IOSpec:
+    """Sizes of a model, from which every name, shape and type of its two graphs follows.
+
+    Attributes:
+        layers, heads, head_dim: of the decoder; a cache tensor is [B, heads, slots, head_dim].
+        vocab_size: width of `logits`.
+        channels, height: of the picture in px.
+        widths: the width buckets in px, ascending.
+        memory: columns of memory (T) of each width bucket; same length as `widths`.
+        slots: sizes a self-attention cache may have, ascending; the last one bounds a reading.
+        columns: width of each part of `column_logits` in order, e.g. {"symbol": 40, "position": 50}; empty
+            where the model has no column head.
+        float_dtype, integer_dtype: of all real and whole numbers that cross the border.
+    """
+
+    layers: int
+    heads: int
+    head_dim: int
+    vocab_size: int
+    channels: int
+    height: int
+    widths: tuple[int, ...]
+    memory: tuple[int, ...]
+    slots: tuple[int, ...] = SLOT_BUCKETS
+    columns: dict[str, int] = field(default_factory=dict)
+    float_dtype: str = "float32"
+    integer_dtype: str = "int64"
+
+    def __post_init__(self) -> None:
+        if len(self.memory) != len(self.widths):
+            raise BundleError(
+                f"memory has {len(self.memory)} sizes; expected one for each of {len(self.widths)} widths"
+            )
+        for name, sizes in (("widths", self.widths), ("slots", self.slots)):
+            if not sizes or list(sizes) != sorted(set(sizes)):
+                raise BundleError(f"{name} is {list(sizes)}; expected at least one size, ascending")
+
+    def input_spec(self, graph: str, **sizes: int) -> list[TensorSpec]:
+        """Inputs of `encode` or `decode` in order, with the named dimensions in `sizes` filled in."""
+        return [spec.sized(sizes) for spec in (self._encode() if graph == "encode" else self._decode())[0]]
+
+    def output_spec(self, graph: str, **sizes: int) -> list[TensorSpec]:
+        """Outputs of `encode` or `decode` in order, with the named dimensions in `sizes` filled in."""
+        return [spec.sized(sizes) for spec in (self._encode() if graph == "encode" else self._decode())[1]]
+
+    def input_names(self, graph: str) -> list[str]:
+        return [spec.name for spec in self.input_spec(graph)]
+
+    def output_names(self, graph: str) -> list[str]:
+        return [spec.name for spec in self.output_spec(graph)]
+
+    def dynamic_axes(self, graph: str) -> dict[str, dict[int, str]]:
+        """Variable axes of every input and output: name -> axis -> dimension name."""
+        specs = self.input_spec(graph) + self.output_spec(graph)
+        return {s.name: {a: n for a, n in enumerate(s.shape) if isinstance(n, str)} for s in specs}
+
+    def memory_size(self, width: int) -> int:
+        """Columns of memory for a picture of one of the bucket widths in px."""
+        return self.memory[self.widths.index(width)]
+
+    def slots_for(self, filled: int) -> int:
+        """The smallest cache that holds `filled` tokens."""
+        fitting = [size for size in self.slots if size >= filled]
+        assert fitting, f"{filled} tokens don't fit the largest cache, {self.slots[-1]} slots"
+        return fitting[0]
+
+    def caches(self, name: str) -> list[str]:
+        """Names of one kind of cache in order, `self` -> self_k_0, self_v_0, self_k_1, ..."""
+        return [f"{name}_{part}_{layer}" for layer in range(self.layers) for part in "kv"]
+
+    def _cache(self, name: str, length: int | str) -> list[TensorSpec]:
+        shape = ("B", self.heads, length, self.head_dim)
+        return [TensorSpec(cache, shape, self.float_dtype) for cache in self.caches(name)]
+
+    def _mask(self) -> TensorSpec:
+        return TensorSpec("memory_mask", ("B", 1, 1, "T"), self.float_dtype)
+
+    def _encode(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        image = TensorSpec("image", ("B", self.channels, self.height, "W"), self.float_dtype)
+        valid = TensorSpec("valid_width", ("B",), self.integer_dtype)
+        width = sum(self.columns.values())
+        head = [TensorSpec("column_logits", ("B", "T", width), self.float_dtype)] if width else []
+        return [image, valid], [*self._cache("cross", "T"), self._mask(), *head]
+
+    def _decode(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        numbers = [TensorSpec(name, ("B",), self.integer_dtype) for name in ("token", "position")]
+        inputs = [*numbers, *self._cache("self", "S"), *self._cache("cross", "T"), self._mask()]
+        logits = TensorSpec("logits", ("B", self.vocab_size), self.float_dtype)
+        return inputs, [logits, *self._cache("new", 1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for the manifest."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> IOSpec:
+        """Inverse of `to_dict`.
+
+        Raises:
+            BundleError: sizes that contradict each other.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
