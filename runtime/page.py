@@ -1,0 +1,123 @@
+"""A page cut into systems, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .geometry import Grey, StaffGeometry
+from .staff_lines import find_hits, seeds
+from .trace import trace
+
+MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
+MAX_SEEDS = 400
+MAX_JOIN = 20.0  # staff spaces
+SMALL_SPACE = 9.0  # px; below this, the lines of a blurred picture merge unless it is drawn larger
+MAX_SIDE = 4_500  # px; larger pages are looked at reduced
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """What is read in one go: one staff now, later the staves that sound together.
+
+    Attributes:
+        box: left, top, right, bottom of the staff lines in px of the page.
+        staves: from top to bottom.
+    """
+
+    box: tuple[int, int, int, int]
+    staves: tuple[StaffGeometry, ...]
+
+
+def find_systems(grey: Grey) -> list[System]:
+    """All systems of an upright page from top to bottom; empty where there is no staff."""
+    staves = find_staves(grey)
+    return [System(staff.box(), (staff,)) for staff in staves]
+
+
+def find_staff(grey: Grey) -> StaffGeometry | None:
+    """The staff of a picture that shows one line: the longest found."""
+    return max(find_staves(grey), key=lambda staff: staff.along()[-1], default=None)
+
+
+def find_staves(grey: Grey) -> list[StaffGeometry]:
+    """All five-line staves of an upright page, from top to bottom."""
+    scale = min(1.0, MAX_SIDE / max(grey.shape))
+    if scale < 1:
+        smaller = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return [_scaled(staff, 1 / scale) for staff in find_staves(np.asarray(smaller, dtype=np.uint8))]
+    if min(grey.shape) < 16:
+        return []
+    if grey.shape[0] <= 400:
+        larger = cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        found = _traced(np.asarray(larger, dtype=np.uint8))
+        return [_scaled(staff, 0.5) for staff in found]
+    return _traced(grey)
+
+
+def _scaled(staff: StaffGeometry, factor: float) -> StaffGeometry:
+    shift = 0.5 * factor - 0.5  # centres of pixels, not their corners, are at whole numbers
+    return StaffGeometry(staff.x * factor + shift, staff.y * factor + shift, staff.space * factor)
+
+
+def _traced(grey: Grey) -> list[StaffGeometry]:
+    found: list[StaffGeometry] = []
+    for count, seed in enumerate(seeds(find_hits(grey))):
+        if count >= MAX_SEEDS:
+            break
+        if any(_covers(staff, seed) for staff in found):
+            continue
+        staff = trace(grey, seed)
+        if staff is not None and not any(_covers(other, staff) for other in found):
+            found.append(staff)
+    joined = [traced for staff in _joined(found) if (traced := trace(grey, staff)) is not None]
+    return sorted(_plausible(joined), key=lambda staff: float(staff.y.mean()))
+
+
+def _joined(pieces: list[StaffGeometry]) -> list[StaffGeometry]:
+    """Pieces of one staff, cut apart by dense notes, put together where one carries on the other."""
+    rest = sorted(pieces, key=lambda staff: float(staff.x[0]))
+    joined: list[StaffGeometry] = []
+    while rest:
+        staff = rest.pop(0)
+        for other in list(rest):
+            if _carries_on(staff, other):
+                rest.remove(other)
+                columns = [np.concatenate([getattr(s, name) for s in (staff, other)]) for name in ("x", "y", "space")]
+                staff = StaffGeometry(*columns)
+        joined.append(staff)
+    return joined
+
+
+def _carries_on(left: StaffGeometry, right: StaffGeometry) -> bool:
+    gap = float(right.x[0] - left.x[-1]) / left.mean_space
+    if not 0 < gap < MAX_JOIN or abs(right.mean_space / left.mean_space - 1) > 0.15:
+        return False
+    half = gap / 2
+    y_left = left.at(np.array([left.along()[-1] + half]))[1][0]
+    y_right = right.at(np.array([-half]))[1][0]
+    return bool(abs(y_left - y_right) < 0.6 * left.mean_space)
+
+
+def _covers(staff: StaffGeometry, other: StaffGeometry) -> bool:
+    """Whether the middle of `other` lies within the lines of `staff`."""
+    x, y = float(np.median(other.x)), float(np.median(other.y))
+    if not staff.x[0] - staff.mean_space <= x <= staff.x[-1] + staff.mean_space:
+        return False
+    return abs(float(np.interp(x, staff.x, staff.y)) - y) < 3 * staff.mean_space
+
+
+def _plausible(staves: Iterable[StaffGeometry]) -> list[StaffGeometry]:
+    """Long enough, and of a size with the longest one."""
+    staves = list(staves)
+    if not staves:
+        return []
+    longest = max(staves, key=lambda staff: staff.along()[-1])
+    return [
+        staff
+        for staff in staves
+        if staff.along()[-1] >= MIN_LENGTH and 0.5 < staff.mean_space / longest.mean_space < 2
+    ]
