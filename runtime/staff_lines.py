@@ -47,6 +47,10 @@ class Hits:
         return Hits(self.x[keep], self.y[keep], self.space[keep], self.step)
 
 
+def _none(step: int) -> Hits:
+    return Hits(np.empty(0), np.empty(0), np.empty(0), step)
+
+
 def find_hits(grey: Grey) -> Hits:
     """Five equidistant strokes in the columns of a page, with the threshold window that shows most of them."""
     step = max(1, grey.shape[1] // MAX_COLUMNS)
@@ -58,7 +62,7 @@ def find_hits(grey: Grey) -> Hits:
         hits = _hits(_ink(smooth, window)[:, ::step], step)
         if best is None or len(hits) > len(best):
             best = hits
-    return best if best is not None else Hits(*(np.empty(0) for _ in range(3)), step)
+    return best if best is not None else _none(step)
 
 
 def _ink(grey: NDArray[np.generic], window: int) -> NDArray[np.bool_]:
@@ -76,7 +80,7 @@ def _hits(ink: NDArray[np.bool_], step: int) -> Hits:
     column, start = np.nonzero(edges == 1)
     _, end = np.nonzero(edges == -1)
     if len(column) < 5:
-        return Hits(*(np.empty(0) for _ in range(3)), step)
+        return _none(step)
     centre = (start + end - 1) / 2
     thickness = (end - start).astype(np.float64)
     count = len(column) - 4

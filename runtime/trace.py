@@ -1,13 +1,13 @@
 """Follows a staff from a seed to both of its ends.
 
 The page around the guessed line is made straight (`geometry.straighten`); whatever bend is left shows as a
-small offset of the five lines, band by band. The offsets correct the guess, the ends move outwards as long as there
-are lines, and after a few rounds the staff is straight.
+small offset of the five lines, band by band. The offsets correct the guess, the ends move outwards as long as
+there are lines, and after a few rounds the staff is straight.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ MIN_CONTRAST = 4.0  # grey levels between a line and the paper beside it
 SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # staff spaces tried, relative to the guess
 ROUNDS = 12
 MAX_GAP = 6.0  # staff spaces of ink that hide the lines inside a staff
+MAX_INK = 4  # staff spaces of it taken on beyond the last visible lines
 COVER = 4 * SPACE + 1  # px of the strip over which a line must come through
 STIFFNESS = 60.0  # of the smoothed line; bends over less than about six staff spaces are noise
 
@@ -43,8 +44,8 @@ def trace(grey: Grey, seed: StaffGeometry) -> StaffGeometry | None:
     done = 0
     for _ in range(ROUNDS):
         longer, before = extended(staff, grown), staff
-        longer = refined(longer, ridges(grey, longer, grown))
-        ends = visible_ends(ridges(grey, longer, grown))
+        longer = refined(longer, look(grey, longer, grown))
+        ends = visible_ends(look(grey, longer, grown))
         if ends is None:
             return None
         staff = resampled(longer, *ends)
@@ -80,43 +81,50 @@ def extended(staff: StaffGeometry, by: float) -> StaffGeometry:
     return resampled(StaffGeometry(*joined))
 
 
-def ridges(grey: Grey, staff: StaffGeometry, unsure: float) -> Floats:
-    """Thin dark horizontal strokes around the staff, made straight.
+@dataclass(frozen=True)
+class Strip:
+    """What is drawn around a staff, made straight at SPACE px a staff space: [2 * HALF * SPACE - 1, W].
 
-    Ink darker than the staff's own lines counts as much as they do, and a stroke by how much darker it is than
-    what lies a quarter of a staff space above and below: beams and noteheads would pull the trace to them
-    otherwise.
+    Attributes:
+        ink: 0 paper, 1 as dark as the staff's own lines, or darker.
+        ridge: thin horizontal strokes, by how much darker they are than what lies a quarter of a staff space
+            above and below. Beams and noteheads, darker and thicker, would pull the trace to them otherwise.
+    """
+
+    ink: Floats
+    ridge: Floats
+
+
+def look(grey: Grey, staff: StaffGeometry, unsure: float) -> Strip:
+    """The strip along a guessed line.
 
     Args:
         grey: the page.
         staff: the line guessed.
-        unsure: staff spaces at both ends where there may be no staff, so nothing to learn a line's darkness from.
-
-    Returns:
-        [2 * HALF * SPACE - 1, W] at SPACE px a staff space, 0 nothing, 1 as dark as the staff's own lines.
+        unsure: staff spaces at both ends where there may be no staff, so no line to learn the darkness from.
     """
     strip = straighten(grey, staff, SPACE, 2 * HALF * SPACE, (0.0, 0.0))
-    ink = cv2.blur(WHITE - whiten(strip, 3 * SPACE + 1).astype(np.float32), (5, 1), borderType=cv2.BORDER_REPLICATE)
+    dark = WHITE - whiten(strip, 3 * SPACE + 1).astype(np.float32)
+    ink = np.asarray(cv2.blur(dark, (5, 1), borderType=cv2.BORDER_REPLICATE), np.float64)
     ink = 0.5 * (ink[1:] + ink[:-1])
     edge = round(unsure * SPACE)
     sure = slice(edge, max(ink.shape[1] - edge, edge + 1))
-    ink = np.minimum(ink, _level(ink[:, sure]))
+    ink = np.minimum(ink / _level(ink[:, sure]), 1.0)
     far = SPACE // 4 + 1
-    padded = cv2.copyMakeBorder(ink, far, far, 0, 0, cv2.BORDER_REPLICATE)
-    sides = np.maximum(padded[: -2 * far], padded[2 * far :])
-    ridge = np.clip(ink - sides, 0.0, None).astype(np.float64)
-    return np.clip(ridge / _level(ridge[:, sure]), 0.0, 1.0)
+    padded = np.pad(ink, ((far, far), (0, 0)), mode="edge")
+    ridge = np.clip(ink - np.maximum(padded[: -2 * far], padded[2 * far :]), 0.0, None)
+    return Strip(ink, np.minimum(ridge / _level(ridge[:, sure], 0.1), 1.0))
 
 
-def _level(values: NDArray[np.floating[Any]]) -> float:
+def _level(values: Floats, least: float = MIN_CONTRAST) -> float:
     """How strong the lines are where they can be seen."""
-    return max(float(np.quantile(np.median(_line_rows(values), axis=0), 0.6)), MIN_CONTRAST)
+    return max(float(np.quantile(np.median(_line_rows(values), axis=0), 0.6)), least)
 
 
-def _line_rows(ridge: NDArray[np.floating[Any]]) -> Floats:
+def _line_rows(ridge: Floats) -> Floats:
     """The strongest value near each of the five lines: [5, W]."""
     rows = [round(MIDDLE + k * SPACE) for k in (-2, -1, 0, 1, 2)]
-    return np.stack([ridge[row - 1 : row + 2].max(axis=0) for row in rows]).astype(np.float64)
+    return np.stack([ridge[row - 1 : row + 2].max(axis=0) for row in rows])
 
 
 def comb(ridge: Floats, scale: float = 1.0) -> Floats:
@@ -136,16 +144,16 @@ def comb(ridge: Floats, scale: float = 1.0) -> Floats:
         values = cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(values, dtype=np.float64)
 
-    lines = np.sum([at(k) for k in (-2, -1, 0, 1, 2)], axis=0)
+    lines = at(-2) + at(-1) + at(0) + at(1) + at(2)
     return lines / 5 - (at(-3) + at(3)) / 5
 
 
-def refined(staff: StaffGeometry, ridge: Floats) -> StaffGeometry:
-    """The staff with the offsets and sizes seen in its ridges, smoothed along its length."""
+def refined(staff: StaffGeometry, strip: Strip) -> StaffGeometry:
+    """The staff with the offsets and sizes seen in its strip, smoothed along its length."""
     count = len(staff.x)
-    columns = np.clip(np.round(staff.along() * SPACE), 0, ridge.shape[1] - 1).astype(np.int64)
-    wide = cv2.blur(ridge, (3 * SPACE + 1, 1), borderType=cv2.BORDER_REPLICATE)
-    bands = np.ascontiguousarray(wide[:, columns])
+    columns = np.clip(np.round(staff.along() * SPACE), 0, strip.ridge.shape[1] - 1).astype(np.int64)
+    wide = cv2.blur(strip.ridge, (3 * SPACE + 1, 1), borderType=cv2.BORDER_REPLICATE)
+    bands = np.asarray(wide, np.float64)[:, columns]
     responses = np.stack([comb(bands, scale) for scale in SCALES])
     path = best_path(responses.max(axis=0))
     every = np.arange(count)
@@ -192,7 +200,7 @@ def best_path(response: Floats) -> NDArray[np.int64]:
 
 def _peak(response: Floats, path: NDArray[np.int64], every: NDArray[np.int64]) -> Floats:
     inner = np.clip(path, 1, response.shape[0] - 2)
-    return path + np.where(inner == path, _parabola(response, inner, every), 0.0)
+    return np.asarray(path + np.where(inner == path, _parabola(response, inner, every), 0.0), np.float64)
 
 
 def _parabola(values: Floats, index: NDArray[np.int64], every: NDArray[np.int64]) -> Floats:
@@ -200,7 +208,7 @@ def _parabola(values: Floats, index: NDArray[np.int64], every: NDArray[np.int64]
     before, at, after = (values[index + k, every] for k in (-1, 0, 1))
     bend = before - 2 * at + after
     safe = np.where(bend < -1e-9, bend, -1.0)
-    return np.where(bend < -1e-9, np.clip(0.5 * (before - after) / safe, -0.5, 0.5), 0.0)
+    return np.asarray(np.where(bend < -1e-9, np.clip(0.5 * (before - after) / safe, -0.5, 0.5), 0.0))
 
 
 def smoothed(values: Floats, weight: Floats, stiffness: float = STIFFNESS) -> Floats:
@@ -210,16 +218,16 @@ def smoothed(values: Floats, weight: Floats, stiffness: float = STIFFNESS) -> Fl
         return np.full(count, np.average(values, weights=weight + 1e-9))
     second = np.diff(np.eye(count), 2, axis=0)
     system = np.diag(weight + 1e-6) + stiffness * second.T @ second
-    return np.linalg.solve(system, weight * values)
+    return np.asarray(np.linalg.solve(system, weight * values))
 
 
-def visible_ends(ridge: Floats) -> tuple[float, float] | None:
-    """First and last place with lines, in staff spaces along the strip, or None where no staff runs through.
+def visible_ends(strip: Strip) -> tuple[float, float] | None:
+    """First and last place of the staff, in staff spaces along the strip, or None where none runs through.
 
-    Among dense notes hardly a column shows all lines, but over a few staff spaces each of them comes through. The
-    staff is the longest stretch that no gap of more than `MAX_GAP` interrupts.
+    Among dense notes hardly a column shows all lines, but over a few staff spaces each of them comes through.
+    The staff is the longest stretch that no gap of more than `MAX_GAP` interrupts.
     """
-    lines = _line_rows(ridge)
+    lines = _line_rows(strip.ridge)
     cover = np.sort(cv2.blur(lines, (COVER, 1), borderType=cv2.BORDER_CONSTANT), axis=0)
     running = (cover[1] > 0.15) & (cover.mean(axis=0) > 0.3)  # one line may lie under a beam all the way
     clear = np.sort(cv2.blur(lines, (5, 1), borderType=cv2.BORDER_CONSTANT), axis=0)
@@ -231,4 +239,16 @@ def visible_ends(ridge: Floats) -> tuple[float, float] | None:
     longest = max(runs, key=len)
     if len(longest) < 2 * SPACE:
         return None
-    return float(longest[0]) / SPACE, float(longest[-1] + 1) / SPACE
+    inked = strip.ink[MIDDLE - 2 * SPACE : MIDDLE + 2 * SPACE + 1].mean(axis=0) > 0.15
+    left, right = _with_ink(inked, int(longest[0]), -1), _with_ink(inked, int(longest[-1]), 1)
+    return left / SPACE, (right + 1) / SPACE
+
+
+def _with_ink(inked: NDArray[np.bool_], end: int, step: int) -> int:
+    """The end moved past what still stands on the staff where its lines can't be told: a clef, a thick bar."""
+    for place in range(end, end + step * MAX_INK * SPACE, step):
+        if not 0 <= place < len(inked) or abs(place - end) > SPACE // 2:
+            break
+        if inked[place]:
+            end = place
+    return end
