@@ -1,0 +1,91 @@
+"""omr-data: build, show and describe data sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from runtime.errors import OmrError, run_command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of omr-data."""
+    out = argparse.ArgumentParser(prog="omr-data", description="Engrave tunes into pictures with exact labels.")
+    commands = out.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="build a data set, or go on with one")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR")
+    build.add_argument("--size", type=int, required=True, metavar="N", help="rows in all splits")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--engraver", nargs="+", default=["verovio"], metavar="NAME")
+    build.add_argument("--essen", action="store_true", help="add the Essen collection (non-commercial terms)")
+    build.add_argument("--mix", default="train", help="train or heldout (every symbol often enough to be measured)")
+    build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
+    build.add_argument("--degrade", default="clean", metavar="PRESET")
+    build.add_argument("--workers", type=int, help="processes (default: one a core)")
+    show = commands.add_parser("show", help="write a contact sheet: pictures, symbols found, labels")
+    show.add_argument("folder", type=Path, metavar="DIR")
+    show.add_argument("--split", default="train")
+    show.add_argument("--degrade", default="clean", metavar="PRESET")
+    show.add_argument("-o", "--out", type=Path, default=Path("contact-sheet.png"), metavar="PNG")
+    stats = commands.add_parser("stats", help="rows, widths, symbol counts and the digest")
+    stats.add_argument("folder", type=Path, metavar="DIR")
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run omr-data."""
+    args = parser().parse_args(argv)
+    if args.command == "build":
+        return build(args)
+    from training.data import inspect
+
+    if args.command == "show":
+        inspect.contact_sheet(args.folder, args.split, args.degrade, args.out)
+        print(args.out)
+    else:
+        print(json.dumps(inspect.stats(args.folder)))
+    return 0
+
+
+def build(args: argparse.Namespace) -> int:
+    """omr-data build."""
+    from training.data.corpus import COLLECTIONS, OPT_IN, SPLITS
+    from training.data.dataset import MIXES, Recipe
+    from training.data.dataset import build as build_dataset
+    from training.data.degrade import PRESETS
+    from training.data.engraver import ENGRAVERS
+
+    known = [name for name, _ in SPLITS]
+    splits = tuple(args.splits or known)
+    for what, names, choices in (
+        ("split", splits, known), ("mix", [args.mix], MIXES), ("degradation preset", [args.degrade], PRESETS),
+    ):  # fmt: skip
+        wrong = [name for name in names if name not in choices]
+        if wrong:
+            raise OmrError(f"no {what} called {wrong[0]!r} (known: {', '.join(choices)})")
+    for name in args.engraver:
+        if ENGRAVERS.get(name).held_out and splits != ("test",):
+            raise OmrError(f"engraver {name!r} is held out for testing: add --splits test")
+    if args.size < len(splits):
+        raise OmrError(f"--size {args.size} is too small: expected at least one row for each of {len(splits)} splits")
+    recipe = Recipe(
+        args.size, args.seed, tuple(args.engraver), COLLECTIONS + (OPT_IN if args.essen else ()), args.mix,
+        splits, args.degrade,
+    )  # fmt: skip
+    summary = build_dataset(args.out, recipe, args.workers)
+    if summary.get("left_out"):
+        causes = ", ".join(f"{count}: {cause}" for cause, count in summary["left_out"].items())
+        print(f"tunes left out: {causes}", file=sys.stderr)
+    print(json.dumps(summary))
+    return 0
+
+
+def entry() -> None:
+    """Console script."""
+    sys.exit(run_command(main))
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,87 @@
+"""What every column of a picture holds: symbol class, staff position and duration, from the engraver's own geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Change, Event, Tune, atoms
+
+SYMBOL_CLASSES = (
+    "none", *(f"clef={name}" for name in CLEF_BOTTOM), "key_sharp", "key_flat", *(f"M:{name}" for name in METERS),
+    *BARS, "note", "chord", "grace", "rest", "bar_rest", "^^", "^", "=", "_", "__",
+)  # fmt: skip
+POSITION_CLASSES = ("none", *(str(n) for n in range(-20, 29)))
+DURATION_CLASSES = ("none", *(str(d) for d in DURATIONS))
+
+Row = tuple[int, int, int, int, int]  # atom index, x in pixels, symbol class, staff position class, duration class
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where an engraver drew things, in pixels of the final picture.
+
+    Attributes:
+        places: id (see `mei`) -> x of the symbol's centre; `clef`, `meter`, `left` (a bar line before the music) too.
+        key: (x, staff position) of each accidental of the key signature.
+    """
+
+    places: dict[str, float]
+    key: list[tuple[float, int]]
+
+
+def position_class(step: int, clef: str) -> int:
+    """Class of a diatonic step on the staff of a clef."""
+    return min(max(step - CLEF_BOTTOM[clef], -20), 28) + 21
+
+
+def rows(tune: Tune, geometry: Geometry) -> list[Row]:
+    """One row for every atom that has a place; class 0 rows only say where to look."""
+    out: list[Row] = []
+    sharp = SYMBOL_CLASSES.index("key_sharp" if tune.key > 0 else "key_flat")
+    for number, atom in enumerate(atoms(tune)):
+        if atom.role == "key" and atom.item < 0:
+            out += [(number, round(x), sharp, position + 21, 0) for x, position in geometry.key]
+            continue
+        place = _place(tune, atom, geometry)
+        if place is not None:
+            out.append((number, round(place), *_classes(tune, atom)))
+    return out
+
+
+def _place(tune: Tune, atom: Atom, geometry: Geometry) -> float | None:
+    places = geometry.places
+    if atom.item < 0:
+        return places.get(atom.role)
+    item = tune.items[atom.item]
+    if not isinstance(item, Event):
+        return places.get(f"m{atom.item}", places.get("left") if atom.item == 0 else None)
+    if item.rest:
+        return places.get(f"e{atom.item}")
+    if atom.role == "grace":
+        return places.get(f"n{atom.item}_g{atom.part}", places.get(f"n{atom.item}_g{atom.part}_0"))
+    if atom.role == "accidental":
+        return places.get(f"a{atom.item}_{atom.part}")
+    return places.get(f"n{atom.item}_{atom.part if atom.role == 'note' else 0}")
+
+
+def _classes(tune: Tune, atom: Atom) -> tuple[int, int, int]:
+    """Classes of an atom that is a symbol of its own; zeros where another atom's row tells them."""
+    if atom.role in ("clef", "meter", "bar"):
+        return SYMBOL_CLASSES.index(atom.text), 0, 0
+    item = tune.items[atom.item]
+    if not isinstance(item, Event) or isinstance(item, Change):
+        return 0, 0, 0
+    duration = 1 + DURATIONS.index(item.duration) if item.duration in DURATIONS else 0
+    if atom.role == "rest":
+        return SYMBOL_CLASSES.index("bar_rest" if item.rest == "Z" else "rest"), 0, 0 if item.rest == "Z" else duration
+    if atom.text in ("[", "]", "{", "{/", "}"):
+        return 0, 0, 0
+    if atom.role == "accidental":
+        return SYMBOL_CLASSES.index(atom.text), position_class(item.pitches[atom.part].step, tune.clef), 0
+    if atom.role == "grace" and atom.text not in SYMBOL_CLASSES:
+        grace = item.graces[atom.part]
+        return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, tune.clef), 0
+    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # of a chord, the top note stands for the column
+        name = "chord" if len(item.pitches) > 1 else "note"
+        return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, tune.clef), duration
+    return 0, 0, 0

@@ -1,0 +1,210 @@
+"""Builds a data set: excerpts -> pictures -> a Hugging Face `datasets` folder with PDMX-Synth's columns and ours.
+
+Rows are made in shards, each a pure function of the recipe, its split and its number, written under a temporary name and
+renamed; a build that was interrupted goes on with the shards that are missing and ends with the same data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from runtime.abc import write
+from runtime.errors import InputError, OmrError
+from training.data.corpus import COLLECTIONS, SPLITS, Source, load_sources
+from training.data.degrade import degrade
+from training.data.engraver import ENGRAVERS, EngraveError
+from training.data.excerpt import Mix, excerpt
+
+SHARD_ROWS = 250
+COLUMNS = datasets.Features(
+    {
+        "image": datasets.Image(), "transcription": datasets.Value("string"), "filename": datasets.Value("string"),
+        "symbols": datasets.Sequence(datasets.Sequence(datasets.Value("int16"))),
+    }
+)  # fmt: skip
+MIXES = {  # `heldout`: every symbol in scope often enough to be measured on 1,000 lines
+    "train": Mix(),
+    "heldout": Mix(first_lines=0.75, invented=0.6, clefs=(("treble", 0.4), ("bass", 0.3), ("alto", 0.3))),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a data set depends on."""
+
+    size: int
+    seed: int = 0
+    engravers: tuple[str, ...] = ("verovio",)
+    collections: tuple[str, ...] = COLLECTIONS
+    mix: str = "train"
+    splits: tuple[str, ...] = tuple(name for name, _ in SPLITS)
+    degrade: str = "clean"
+
+    def rows(self) -> dict[str, int]:
+        """Rows of each split; they sum to `size`."""
+        shares = {name: share for name, share in SPLITS if name in self.splits}
+        out = {name: self.size * share // sum(shares.values()) for name, share in shares.items()}
+        first = next(iter(out))
+        out[first] += self.size - sum(out.values())
+        return out
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows `start` to `stop` of a split."""
+
+    split: str
+    start: int
+    stop: int
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.split}-{self.start:08d}-{self.stop:08d}.parquet"
+
+
+_SOURCES: dict[str, list[Source]] = {}  # by split; filled in the parent, inherited by forked workers
+
+
+def build(out: Path, recipe: Recipe, workers: int | None = None) -> dict[str, Any]:
+    """Build the data set in folder `out`, or go on with it.
+
+    Returns:
+        A summary: rows by split, digest, what the corpus left out.
+
+    Raises:
+        InputError: the folder holds something else.
+        OmrError: a worker died; running again goes on.
+    """
+    work = out / ".shards"
+    if out.exists() and any(out.iterdir()) and not (out / "recipe.json").exists():
+        raise InputError(f"{out} isn't empty and holds no data set of ours; give --out a new folder")
+    work.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(recipe), indent=1, default=list)
+    if (out / "recipe.json").exists() and (out / "recipe.json").read_text() != text:
+        raise InputError(f"{out} holds a data set of another recipe (recipe.json); give --out a new folder")
+    _write(out / "recipe.json", text.encode())
+    if (out / "dataset_dict.json").exists():
+        shutil.rmtree(work)
+        return {"rows": recipe.rows(), "digest": digest(out)}
+    shards = list(plan(recipe))
+    missing = [shard for shard in shards if not shard.path(work).exists()]
+    if missing:
+        sources, left_out = load_sources(recipe.collections)
+        for split in recipe.rows():
+            _SOURCES[split] = [source for source in sources if source.split == split]
+        _run(missing, recipe, work, workers or os.cpu_count() or 1)
+    else:
+        left_out = {}  # type: ignore[assignment]
+    splits = {
+        split: datasets.Dataset.from_parquet(
+            [str(s.path(work)) for s in shards if s.split == split], features=COLUMNS, cache_dir=str(work / "cache")
+        )
+        for split in recipe.rows()
+    }
+    temporary = out / ".arrow"
+    shutil.rmtree(temporary, ignore_errors=True)
+    datasets.DatasetDict(splits).save_to_disk(str(temporary))
+    del splits
+    for path in sorted(temporary.iterdir(), key=lambda p: p.name == "dataset_dict.json"):  # the mark of a whole set last
+        shutil.rmtree(out / path.name, ignore_errors=True)
+        path.rename(out / path.name)
+    temporary.rmdir()
+    shutil.rmtree(work)
+    return {"rows": recipe.rows(), "left_out": dict(left_out), "digest": digest(out)}
+
+
+def plan(recipe: Recipe) -> Iterator[Shard]:
+    """All shards of a recipe, in order."""
+    for split, rows in recipe.rows().items():
+        for start in range(0, rows, SHARD_ROWS):
+            yield Shard(split, start, min(rows, start + SHARD_ROWS))
+
+
+def _run(missing: list[Shard], recipe: Recipe, work: Path, workers: int) -> None:
+    total = sum(shard.stop - shard.start for shard in missing)
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool,
+        tqdm(total=total, unit="picture", desc="engraving") as bar,
+    ):
+        futures = {pool.submit(make_shard, shard, recipe, work): shard for shard in missing}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update(futures[future].stop - futures[future].start)
+        except BrokenProcessPool as error:
+            raise OmrError("an engraving process died; run the same command again to go on where it stopped") from error
+
+
+def make_shard(shard: Shard, recipe: Recipe, work: Path) -> None:
+    """Engrave a shard's rows and write them to its parquet file."""
+    rows = [make_row(shard.split, index, recipe) for index in range(shard.start, shard.stop)]
+    table = datasets.Dataset.from_list(rows, features=COLUMNS)
+    temporary = shard.path(work).with_suffix(".tmp")
+    table.to_parquet(str(temporary))
+    temporary.rename(shard.path(work))
+
+
+def make_row(split: str, index: int, recipe: Recipe) -> dict[str, Any]:
+    """Row `index` of a split: engraver, excerpt and style follow from the recipe's seed."""
+    split_number = [name for name, _ in SPLITS].index(split)
+    for attempt in range(20):
+        rng = np.random.default_rng((recipe.seed, split_number, index, attempt))
+        tune, _ = excerpt(_SOURCES[split], int(rng.integers(2**60)), index, MIXES[recipe.mix])
+        name = recipe.engravers[int(rng.integers(len(recipe.engravers)))]
+        try:
+            engraving = ENGRAVERS.get(name).draw(tune, rng)
+        except EngraveError:
+            continue
+        picture, x_map = degrade(engraving.image, recipe.degrade, rng)
+        symbols = [list(row) for row in engraving.symbols]
+        if symbols and recipe.degrade != "clean":
+            places = x_map(np.array([row[1] for row in symbols], np.float64))
+            symbols = [[row[0], round(float(x)), *row[2:]] for row, x in zip(symbols, places, strict=True)]
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        filename = f"{split}/{index:07d}-{name}.png"
+        image = {"bytes": buffer.getvalue(), "path": None}
+        return {"image": image, "transcription": write(tune), "filename": filename, "symbols": symbols}
+    raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for row {index}")
+
+
+def open_dataset(folder: Path) -> datasets.DatasetDict:
+    """A data set that `build` wrote.
+
+    Raises:
+        InputError: there is none in `folder`.
+    """
+    if not (folder / "dataset_dict.json").exists():
+        unfinished = " (its build was interrupted: run omr-data build again)" if (folder / "recipe.json").exists() else ""
+        raise InputError(f"{folder} holds no data set{unfinished}; omr-data build --out {folder} --size N makes one")
+    return datasets.load_from_disk(str(folder))
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over (filename, transcription, PNG) in order: what "the same data" means."""
+    total = hashlib.sha256()
+    for split in open_dataset(folder).values():
+        for row in split.cast_column("image", datasets.Image(decode=False)):
+            total.update(row["filename"].encode() + b"\0" + row["transcription"].encode() + b"\0" + row["image"]["bytes"])
+    return total.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.rename(path)

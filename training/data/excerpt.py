@@ -1,0 +1,178 @@
+"""Excerpts: one system of 1 to 8 bars, cut from a real tune at bar lines, varied, and valid as notation.
+
+Rule for what a cut goes through: ties and slurs open at either edge are left out, of the picture and of the label
+alike. A repeat that starts or ends at a cut is drawn as an engraver would at a line break (`::` becomes `:|` before the
+break and `|:` after it). Two thirds of the excerpts are continuation lines: clef and key, but no meter drawn nor labelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune
+from runtime.abc_reader import tidy
+from training.data.corpus import Source
+from training.data.invent import invent
+
+ALTER = {"__": -2, "_": -1, "=": 0, "^": 1, "^^": 2}
+SIGN = {value: name for name, value in ALTER.items()}
+SHARP_ORDER = (3, 0, 4, 1, 5, 2, 6)  # F C G D A E B as steps above C
+LOWEST, HIGHEST = -7, 15  # staff positions: three and a half ledger lines either way
+SAME_METER = {"C": "4/4", "4/4": "C", "C|": "2/2", "2/2": "C|"}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What excerpts are made of; shares are probabilities."""
+
+    bars: tuple[int, int] = (1, 8)
+    first_lines: float = 1 / 3
+    invented: float = 0.35
+    clefs: tuple[tuple[str, float], ...] = (("treble", 0.55), ("bass", 0.25), ("alto", 0.2))
+
+
+def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
+    """The excerpt number `index` of a seed, a pure function of its arguments.
+
+    Returns:
+        The line as a tune and where it comes from (a tune's name, or "invented").
+    """
+    rng = np.random.default_rng((seed, index))
+    for _ in range(100):
+        bars = int(rng.integers(mix.bars[0], mix.bars[1] + 1))
+        if rng.random() < mix.invented:
+            line, origin = invent(bars, rng), "invented"
+        else:
+            source = sources[int(rng.integers(len(sources)))]
+            line, origin = enrich(cut(source.tune, bars, rng), rng), source.name
+        varied = vary(line, rng, mix)
+        if varied is not None:
+            return tidy(varied), origin
+    raise AssertionError("no excerpt fits the staff in 100 tries")
+
+
+def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
+    """`bars` bars in a row (fewer if the tune is shorter), with the key and meter in force there."""
+    all_bars = tune.bars()
+    start = int(rng.integers(max(1, len(all_bars) - bars + 1)))
+    key, meter, last = tune.key, tune.meter, ""
+    for bar in all_bars[:start]:
+        for item in bar:
+            if isinstance(item, Change):
+                key = int(item.value) if item.kind == "key" else key
+                meter = item.value if item.kind == "meter" else meter
+            last = item.text if isinstance(item, Bar) else last
+    items: list[Item] = [i for bar in all_bars[start : start + bars] for i in bar if not isinstance(i, Change)]
+    if last in ("::", "|:") and not isinstance(items[0], Bar):
+        items.insert(0, Bar("|:"))
+    end = items[-1]
+    if not isinstance(end, Bar):
+        items.append(Bar("|]"))
+    elif end.text in ("::", "|:"):
+        items[-1] = Bar(":|" if end.text == "::" else "|")
+    return replace(tune, key=key, meter=meter, items=tuple(_close_ties(items)))
+
+
+def _close_ties(items: list[Item]) -> list[Item]:
+    """Drop ties whose next event doesn't repeat a pitch, those at the cut among them."""
+    events = [i for i, item in enumerate(items) if isinstance(item, Event)]
+    out = list(items)
+    for here, after in zip(events, [*events[1:], None], strict=True):
+        event = items[here]
+        assert isinstance(event, Event)
+        if not event.tie:
+            continue
+        following = items[after] if after is not None else None
+        steps = {p.step for p in following.pitches} if isinstance(following, Event) else set()
+        if not steps.intersection(p.step for p in event.pitches):
+            out[here] = replace(event, tie=False)
+    return out
+
+
+def enrich(tune: Tune, rng: np.random.Generator) -> Tune:
+    """Chords, accidentals and grace notes on some lines, since the collections hold few."""
+    chords, accidentals, graces = (float(rng.choice([0, 0, 0, 0.1, 0.3])) for _ in range(3))
+    items: list[Item] = []
+    for item in tune.items:
+        if isinstance(item, Event) and not item.rest:
+            item = _enrich_event(item, rng, chords, accidentals, graces / 3)
+        items.append(item)
+    return replace(tune, items=tuple(_close_ties(items)))
+
+
+def _enrich_event(event: Event, rng: np.random.Generator, chords: float, accidentals: float, graces: float) -> Event:
+    pitches = event.pitches
+    if rng.random() < accidentals:
+        sign = str(rng.choice(ACCIDENTALS, p=[0.06, 0.34, 0.26, 0.28, 0.06]))
+        pitches = (*pitches[:-1], replace(pitches[-1], accidental=sign))
+    if rng.random() < chords and len(pitches) == 1:
+        below = pitches[0].step
+        for _ in range(int(rng.integers(1, 4))):
+            below -= int(rng.choice([1, 2, 2, 2, 3, 3, 4, 5, 7], p=[0.08, 0.17, 0.17, 0.16, 0.1, 0.1, 0.08, 0.07, 0.07]))
+            sign = str(rng.choice(["", "^", "_", "="], p=[0.88, 0.04, 0.04, 0.04]))
+            pitches = (Pitch(below, sign), *pitches)
+    if rng.random() < graces and not event.graces:
+        event = replace(event, graces=_graces(pitches[-1].step, rng))
+    return replace(event, pitches=pitches)
+
+
+def _graces(step: int, rng: np.random.Generator) -> tuple[Grace, ...]:
+    steps = step + rng.integers(-3, 4, size=int(rng.choice([1, 1, 1, 2, 2, 3, 4])))
+    slash = len(steps) == 1 and rng.random() < 0.4
+    return tuple(Grace((Pitch(int(s)),), slash=slash and n == 0) for n, s in enumerate(steps))
+
+
+def vary(tune: Tune, rng: np.random.Generator, mix: Mix) -> Tune | None:
+    """Another key, clef and height on the staff; None where a note or accidental would not be drawable."""
+    names, shares = zip(*mix.clefs, strict=True)
+    clef = str(rng.choice(names, p=shares))
+    key = int(rng.integers(-7, 8))
+    steps = [p.step for e in tune.events for p in e.pitches] or [CLEF_BOTTOM[clef] + 4]
+    middle = CLEF_BOTTOM[clef] + float(rng.normal(4.5, 2.2))
+    shift = round(middle - (min(steps) + max(steps)) / 2)
+    meter = tune.meter if rng.random() < mix.first_lines else None
+    if meter in SAME_METER and rng.random() < 0.5:
+        meter = SAME_METER[meter]
+    items: list[Item] = []
+    for item in tune.items:
+        if isinstance(item, Event):
+            moved = _move(item, shift, tune.key, key)
+            if moved is None or not _on_staff(moved, clef):
+                return None
+            item = moved
+        items.append(item)
+    return replace(tune, clef=clef, key=key, meter=meter, items=tuple(items))
+
+
+def _on_staff(event: Event, clef: str) -> bool:
+    steps = [p.step for p in event.pitches] + [p.step for g in event.graces for p in g.pitches]
+    return all(LOWEST <= step - CLEF_BOTTOM[clef] <= HIGHEST for step in steps)
+
+
+def signature_alter(step: int, key: int) -> int:
+    """What the key signature does to a step: -1, 0 or 1."""
+    place = SHARP_ORDER.index(step % 7)
+    return 1 if place < key else -1 if 6 - place < -key else 0
+
+
+def _move(event: Event, shift: int, old_key: int, new_key: int) -> Event | None:
+    """Transposition by scale degree: every accidental keeps its distance from the signature."""
+
+    def moved(pitch: Pitch) -> Pitch | None:
+        step = pitch.step + shift
+        if not pitch.accidental:
+            return Pitch(step)
+        alter = ALTER[pitch.accidental] - signature_alter(pitch.step, old_key) + signature_alter(step, new_key)
+        return Pitch(step, SIGN[alter]) if alter in SIGN else None
+
+    pitches = [moved(p) for p in event.pitches]
+    graces = [[moved(p) for p in g.pitches] for g in event.graces]
+    if None in pitches or any(None in g for g in graces):
+        return None
+    return replace(
+        event,
+        pitches=tuple(p for p in pitches if p),
+        graces=tuple(replace(g, pitches=tuple(p for p in n if p)) for g, n in zip(event.graces, graces, strict=True)),
+    )
