@@ -258,11 +258,14 @@ class _Scanner:
         if text == "(":
             self.pending = replace(self.pending, slur_starts=self.pending.slur_starts + 1)
             return
-        event = self.last()
-        if event and self.open_slurs and self.open_slurs[-1] != len(self.items) - 1:
-            self.open_slurs.pop()
+        event, here = self.last(), len(self.items) - 1
+        if event is None or not self.open_slurs:
+            return
+        earlier = [place for place in self.open_slurs if place != here]  # `(cd(e)fg)`: one slur ends where one starts
+        if earlier:
+            self.open_slurs.remove(earlier[-1])
             self.items[-1] = replace(event, slur_ends=event.slur_ends + 1)
-        elif event and self.open_slurs:  # a slur over one note is no slur
+        else:  # a slur over one note is no slur
             self.open_slurs.pop()
             self.items[-1] = replace(event, slur_starts=event.slur_starts - 1)
 
@@ -302,14 +305,7 @@ class _Scanner:
     # -- bar lines and the rest
 
     def on_bar(self, text: str) -> None:
-        bar, last = Bar(read_bar(text)), self.items[-1] if self.items else None
-        if isinstance(last, Bar) and not last.ending:  # `:| |:` is one double repeat; otherwise the first stands
-            if {last.text, bar.text} == {":|", "|:"}:
-                self.items[-1] = Bar("::")
-            elif last.text == "|":
-                self.items[-1] = bar
-            return
-        self.items.append(bar)
+        self.items.append(Bar(read_bar(text)))
 
     def on_ending(self, text: str) -> None:
         last, number = self.items[-1] if self.items else None, text.lstrip("[")
@@ -331,9 +327,9 @@ class _Scanner:
 def tidy(tune: Tune) -> Tune:
     """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
 
-    A beam group that a tuplet would only partly cover is broken at the tuplet's edge.
+    Neighbouring bar lines are drawn as one, and a longer rest alone in its bar is a bar of rest, `Z`.
     """
-    items = list(tune.items)
+    items = bar_rests(merge_bars(tune.items))
     open_slurs: list[int] = []
     tuplet_left, tuplet_at = 0, -1
     for index, item in enumerate(items):
@@ -347,9 +343,8 @@ def tidy(tune: Tune) -> Tune:
         elif item.tuplet:
             tuplet_left, tuplet_at = item.tuplet[2], index
         tuplet_left = max(0, tuplet_left - 1)
-        open_slurs += [index] * item.slur_starts
         ends = min(item.slur_ends, len(open_slurs))
-        open_slurs = open_slurs[: len(open_slurs) - ends]
+        open_slurs = open_slurs[: len(open_slurs) - ends] + [index] * item.slur_starts
         following = items[index + 1] if index + 1 < len(items) else None
         beamable = item.flagged and isinstance(following, Event) and following.flagged
         items[index] = replace(item, slur_ends=ends, space=beamable and item.space)
@@ -361,6 +356,35 @@ def tidy(tune: Tune) -> Tune:
     while items and isinstance(items[-1], LineBreak):
         items.pop()
     return replace(tune, items=tuple(items))
+
+
+def merge_bars(items: tuple[Item, ...]) -> list[Item]:
+    """Bar lines in a row as the one that is drawn: `:|` and `|:` make `::`, otherwise the plainer one goes."""
+    out: list[Item] = []
+    for item in items:
+        last = out[-1] if out else None
+        if isinstance(item, Bar) and isinstance(last, Bar) and not last.ending:
+            if last.text in (":|", "::") and item.text in ("|:", "::"):
+                out[-1] = replace(item, text="::")
+            elif last.text in ("|", "||", "|]") or item.ending:
+                text = last.text if item.text == "|" else item.text
+                out[-1] = replace(item, text=text)
+        else:
+            out.append(item)
+    return out
+
+
+def bar_rests(items: list[Item]) -> list[Item]:
+    """A rest of at least three eighths alone in its bar is drawn as a centred whole rest, whatever the meter: `Z`."""
+    out = list(items)
+    edges = [-1, *(i for i, item in enumerate(out) if isinstance(item, Bar)), len(out)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        events = [i for i in range(start + 1, end) if isinstance(out[i], Event)]
+        if len(events) == 1:
+            event = _event(out[events[0]])
+            if event.rest == "z" and event.duration >= 3 and not event.tuplet:
+                out[events[0]] = replace(event, rest="Z", duration=Fraction(1))
+    return out
 
 
 def _event(item: Item) -> Event:
