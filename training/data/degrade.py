@@ -1,6 +1,6 @@
 """What scanners and phone cameras do to a line of music, as one chain of cheap steps on a grey picture.
 
-Geometry comes first (one resampling for rotation, perspective, scale and paper curl), then ink, light, focus, noise and
+Strangers and geometry come first (one resampling for rotation, perspective, scale and paper curl), then ink, light, focus, noise and
 compression, in the order in which they happen between paper and file. A preset holds the largest strengths; a line draws
 its own below them. `photo` is the fixed recipe of the degraded test set.
 """
@@ -38,6 +38,7 @@ class Preset:
     threshold: float = 0.0  # probability of a two-level scan
     shrink: float = 0.0  # share of resolution lost
     jpeg: int = 100  # lowest quality
+    strangers: float = 0.0  # probability of a neighbouring staff, text or strokes at the edges
     fixed: bool = False
 
 
@@ -46,7 +47,7 @@ PRESETS = {
     "light": Preset(rotation=0.4, perspective=0.02, scale=0.04, shift=2, ink=0.5, light=0.15, contrast=0.2, blur=0.08, noise=4, jpeg=60),
     "train": Preset(
         rotation=1.0, perspective=0.06, scale=0.08, shift=4, curl=1.6, ink=1.0, light=0.5, contrast=0.5, blur=0.19, motion=0.22,
-        noise=14, specks=3, threshold=0.12, shrink=0.3, jpeg=22,
+        noise=14, specks=3, threshold=0.12, shrink=0.3, jpeg=22, strangers=0.4,
     ),
     "photo": Preset(rotation=2.0, perspective=0.04, blur=0.15, light=0.4, noise=4, jpeg=30, fixed=True),
 }  # fmt: skip
@@ -76,6 +77,8 @@ def degrade(image: np.ndarray, preset: str, rng: np.random.Generator) -> tuple[n
     if p.fixed:  # the whole rotated line must stay in the picture
         lift = round(image.shape[1] / 2 * np.sin(np.radians(p.rotation)) + p.perspective * image.shape[0]) + 8
         image = cv2.copyMakeBorder(image, lift, lift, 24, 24, cv2.BORDER_CONSTANT, value=255)
+    if p.strangers and rng.random() < p.strangers:
+        image = _strangers(image, rng)
     image, x_map = _geometry(image, p, draw)
     if p.fixed:
         inner = x_map
@@ -106,6 +109,28 @@ class _Draw:
     def strength(self, largest: float) -> float:
         """0 to `largest`, small values more often."""
         return largest if self.fixed else largest * float(self.rng.random()) ** 1.5
+
+
+def _strangers(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a crop of a page also shows: edges of neighbouring staves, text, bar numbers, strokes. Never labelled."""
+    height, width = image.shape
+    out = image.copy()
+    for side in (-1, 1):
+        if rng.random() < 0.45:  # a neighbouring staff: this one mirrored, so far away that only its edge shows
+            away = side * int(rng.integers(round(8.2 * SPACE), round(11 * SPACE)))
+            other = image[:, ::-1]
+            rows = slice(max(0, away), min(height, height + away)), slice(max(0, -away), min(height, height - away))
+            out[rows[0]] = np.minimum(out[rows[0]], other[rows[1]])
+    for _ in range(int(rng.integers(0, 4))):
+        letters = "".join(rng.choice(list("abcdefghiklmnoprstuvw ABCDEFGM.-123456789"), size=int(rng.integers(1, 14))))
+        y = int(rng.integers(7, 20)) if rng.random() < 0.6 else int(rng.integers(height - 16, height))
+        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_ITALIC]))
+        size = float(rng.uniform(0.25, 0.55))
+        x = 2 if rng.random() < 0.3 else int(rng.integers(0, max(1, width - 20)))
+        ground = out[max(0, y - 10) : y + 3, x : x + round(len(letters) * size * 19)]
+        if ground.size and ground.min() > 200:  # over notes it would hide what the label tells
+            cv2.putText(out, letters, (x, y), font, size, 0, 1, cv2.LINE_AA)
+    return out
 
 
 def _geometry(image: np.ndarray, p: Preset, draw: _Draw) -> tuple[np.ndarray, XMap]:
@@ -198,6 +223,7 @@ def _sensor(picture: np.ndarray, p: Preset, draw: _Draw) -> np.ndarray:
         x, y = int(draw.rng.integers(width)), int(draw.rng.integers(height))
         cv2.circle(picture, (x, y), int(draw.rng.integers(0, 2)), float(draw.rng.choice([30, 240])), -1)
     if p.threshold and draw.rng.random() < p.threshold:
-        level = cv2.GaussianBlur(picture, (0, 0), 12) * float(draw.rng.uniform(0.7, 0.92))
-        picture = np.where(picture < level, 20.0, 240.0).astype(np.float32)
+        level = cv2.GaussianBlur(picture, (0, 0), 12) * float(draw.rng.uniform(0.86, 0.96))
+        # Scanners threshold at a higher resolution than this: a soft step keeps lines that are thinner than a pixel.
+        picture = 20 + 220 / (1 + np.exp((level - picture) / float(draw.rng.uniform(3, 14))))
     return picture

@@ -1,0 +1,69 @@
+"""A look at a data set: a contact sheet with the symbols' places, and figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from runtime.abc import atoms
+from runtime.abc_reader import parse
+from runtime.errors import InputError
+from training.data.dataset import digest, open_dataset
+from training.data.degrade import degrade
+
+STEP = 3.5  # px between staff positions
+MIDDLE_ROW = 48
+
+
+def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int = 16) -> None:
+    """Write a PNG of the first lines of a split: the picture, a mark at every symbol, the label beneath."""
+    data = open_dataset(folder)
+    if split not in data:
+        raise InputError(f"{folder} has no split {split!r} (it has: {', '.join(data)})")
+    strips = [_strip(row, preset, number) for number, row in enumerate(data[split].select(range(min(count, len(data[split])))))]
+    width = max(strip.shape[1] for strip in strips)
+    padded = [np.pad(s, ((0, 6), (0, width - s.shape[1]), (0, 0)), constant_values=225) for s in strips]
+    if not cv2.imwrite(str(out), np.vstack(padded)):
+        raise InputError(f"{out} can't be written as a picture; give a name that ends in .png")
+
+
+def _strip(row: dict[str, Any], preset: str, number: int) -> np.ndarray:
+    grey, x_map = degrade(np.array(row["image"].convert("L")), preset, np.random.default_rng(number))
+    symbols = np.array(row["symbols"], np.float64).reshape(-1, 5)
+    picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    places = x_map(symbols[:, 1])
+    for x, (_, _, kind, position, _) in zip(places, symbols, strict=True):
+        if kind:
+            cv2.line(picture, (round(x), 0), (round(x), 5), (40, 40, 220), 1)
+        if kind and position and preset == "clean":
+            y = round(MIDDLE_ROW + (4 - (position - 21)) * STEP)
+            cv2.circle(picture, (round(x), y), 2, (220, 80, 0), -1)
+    text = "  ".join(row["transcription"].splitlines()[2:])
+    label = np.full((14, max(picture.shape[1], 8 * len(text)), 3), 255, np.uint8)
+    cv2.putText(label, text, (2, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+    picture = np.pad(picture, ((0, 0), (0, label.shape[1] - picture.shape[1]), (0, 0)), constant_values=225)
+    return np.vstack([picture, label])
+
+
+def stats(folder: Path) -> dict[str, Any]:
+    """Rows, width and label-length percentiles, how many lines hold each kind of atom, and the digest."""
+    out: dict[str, Any] = {"splits": {}, "digest": digest(folder)}
+    for name, split in open_dataset(folder).items():
+        widths = [image.size[0] for image in split["image"]]
+        lines = [[atom.text for atom in atoms(parse(text))] for text in split["transcription"]]
+        holding = Counter(text for line in lines for text in set(line))
+        out["splits"][name] = {
+            "rows": len(split),
+            "width_px": _percentiles(widths),
+            "atoms": _percentiles([len(line) for line in lines]),
+            "lines_with_atom": dict(holding.most_common()),
+        }
+    return out
+
+
+def _percentiles(values: list[int]) -> dict[str, float]:
+    return {f"p{q}": float(np.percentile(values, q)) for q in (1, 25, 50, 75, 95, 100)} if values else {}
