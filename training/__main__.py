@@ -1,0 +1,122 @@
+"""`omr-train`: train a model, read a data set with it.
+
+    omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
+    omr-train evaluate CHECKPOINT DATASET
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.errors import ConfigError, OmrError, run_command
+
+from .config import Config, keys, load_config
+
+
+def train_command(arguments: Sequence[str]) -> int:
+    """Start a run, or go on with one."""
+    parser = argparse.ArgumentParser(
+        prog="omr-train",
+        usage="omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]\n       omr-train evaluate CHECKPOINT DATASET [...]",
+        description="Train a model. Later configurations win over earlier ones, key=value over both.",
+        epilog=f"keys (the end of one is enough where it is clear): {', '.join(keys())}",
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files and key=value overrides")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME of the first configuration)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; in an empty folder, start it")
+    options = parser.parse_args(arguments)
+    files = [Path(name) for name in options.configs if "=" not in name]
+    overrides = [name for name in options.configs if "=" in name]
+    if not files:
+        raise ConfigError("no configuration is given; start with configs/pocket.yaml")
+    folder = options.out or Path("runs") / files[0].stem
+    config = load_config(files, overrides)
+    begun = folder / "config.yaml"
+    if begun.exists() and not options.resume:
+        raise OmrError(f"{folder} holds a run already: go on with --resume, or give another folder with --out")
+    if begun.exists():
+        config = resumed_config(begun, config, overrides)
+
+    from .loop import train
+
+    return train(config, folder)
+
+
+def resumed_config(begun: Path, given: Config, overrides: Sequence[str]) -> Config:
+    """The run's own configuration with the overrides; says what else the files would now ask for."""
+    config = load_config([begun], overrides)
+    for key in keys():
+        old, new = value_of(load_config([begun]), key), value_of(config, key)
+        if old != new:
+            print(f"changed since the run began: {key} {old} -> {new}", file=sys.stderr)
+        elif value_of(given, key) != old and not key.startswith("hardware."):
+            print(f"kept from the run: {key} {old} (given now: {value_of(given, key)})", file=sys.stderr)
+    return config
+
+
+def value_of(config: Config, key: str) -> object:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def evaluate_command(arguments: Sequence[str]) -> int:
+    """Read a split freely and print percentages; the last line is JSON."""
+    parser = argparse.ArgumentParser(prog="omr-train evaluate", description="Read a split greedily in fp32 and count errors.")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run's folder, a checkpoint, or pocket")
+    parser.add_argument("dataset", metavar="DATASET", help="a folder made by omr-data, or an id on the hub")
+    parser.add_argument("--split", default="test", help="(default: test)")
+    parser.add_argument("--limit", type=int, default=0, help="lines to read, from the start (default: all)")
+    parser.add_argument("--batch-size", type=int, default=64, help="lines read at once (default: 64)")
+    parser.add_argument("--degrade", default="", metavar="PRESET", help="degrade the pictures first")
+    parser.add_argument("--seed", type=int, default=2, help="of the degradation (default: 2)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--dump", type=Path, metavar="FILE", help="write each reading as a JSON line: name, abc, reference")
+    options = parser.parse_args(arguments)
+
+    from .batches import Lines, open_split
+    from .checkpoint import load_checkpoint
+    from .evaluate import evaluate
+    from .precision import processor_name, settle_device
+
+    device = settle_device(options.device)
+    loaded = load_checkpoint(options.checkpoint)
+    rows = open_split(options.dataset, options.split)
+    lines = Lines(rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade)
+    found, readings = evaluate(loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True)
+    if options.dump:
+        texts = [json.dumps({"name": r.name, "abc": r.abc, "reference": r.reference}, ensure_ascii=False) for r in readings]
+        options.dump.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    for name, value in found.items():
+        print(f"{name:20} {value:.3f}")
+    about = {
+        "checkpoint": str(loaded.folder), "dataset": options.dataset, "split": options.split, "degrade": options.degrade,
+        "seed": options.seed, "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "processor": processor_name(device), "python": platform.python_version(),
+    }  # fmt: skip
+    text = json.dumps(found | about)
+    if loaded.folder.parent.name == "checkpoints":  # a run's folder keeps what was measured on it
+        with (loaded.folder.parent.parent / "evaluations.jsonl").open("a", encoding="utf-8") as out:
+            out.write(text + "\n")
+    print(text)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return evaluate_command(given[1:]) if given[:1] == ["evaluate"] else train_command(given)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(run_command(main))
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,259 @@
+"""From a data set on disk to batches of tensors: pictures degraded on the fly, tokens, and what stands in each column.
+
+Shapes: B batch, C channels, H height, W width, N tokens, T columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from runtime.errors import InputError, OmrError
+from runtime.image import POCKET_WIDTHS, Preparation, batch, prepare
+from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
+
+from .backbone import Backbone, get_backbone
+from .config import Config
+from .order import Item, Place
+
+IGNORED = -100  # a label that is not learnt; PyTorch's convention
+
+
+class Batch(NamedTuple):
+    """Lines of one width bucket.
+
+    Attributes:
+        image_BCHW: float, padded with white paper.
+        valid_width_B: widths before padding in px.
+        tokens_BN: begin, then the line's tokens, then padding.
+        targets_BN: the line's tokens, then end; `IGNORED` elsewhere.
+        look_BN: column (with fraction) in which each target stands, NaN where it has no place.
+        columns_3BT: symbol class, staff position, duration of each column; `IGNORED` where not learnt.
+        transcriptions: canonical ABC.
+        names: of the lines.
+        place: where the next batch stands in the stream.
+    """
+
+    image_BCHW: Tensor
+    valid_width_B: Tensor
+    tokens_BN: Tensor
+    targets_BN: Tensor
+    look_BN: Tensor
+    columns_3BT: Tensor
+    transcriptions: list[str]
+    names: list[str]
+    place: Place
+
+    def to(self, device: torch.device) -> Batch:
+        moved = [value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in self]
+        return Batch(*moved)
+
+
+class Sample(NamedTuple):
+    """One line: picture uint8 [H, W], token ids, the column of each token (NaN: none), labels [3, T], and its row."""
+
+    image: NDArray[np.uint8]
+    ids: list[int]
+    look: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    row: dict[str, Any]
+    item: Item
+
+
+def make_preparation(config: Config) -> Preparation:
+    """How pictures are prepared for a configuration's backbone."""
+    data, entry = config.data, get_backbone(config.model.params.vision_model_name)
+    channels = data.channels or entry.image_channels
+    high = 96 / 7 * data.staff_space if data.preparation == "staff_space" else data.img_height
+    buckets = data.width_buckets or default_buckets(entry, high / 96)
+    return Preparation(
+        mode=data.preparation, height=data.img_height, staff_space=data.staff_space, channels=channels,
+        width_multiple=entry.width_multiple, width_buckets=buckets, whiten=data.whiten,
+    )  # fmt: skip
+
+
+def default_buckets(entry: Backbone, scale: float) -> tuple[int, ...]:
+    """The shipped width buckets at another scale, as multiples of 32 px that the backbone accepts."""
+    step = int(np.lcm(32, entry.width_multiple))
+    return tuple(sorted({-(-round(width * scale) // step) * step for width in POCKET_WIDTHS}))
+
+
+def make_tokenizer(tokenizer_id: str) -> Tokenizer:
+    """`atoms`, the `tokenizer.json` of a folder or path, or one on the hub.
+
+    Raises:
+        OmrError: it can't be reached.
+    """
+    if tokenizer_id == "atoms":
+        return AtomTokenizer()
+    path = Path(tokenizer_id)
+    if path.is_dir():
+        path = path / "tokenizer.json"
+    if not path.is_file():
+        try:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(tokenizer_id, "tokenizer.json"))
+        except Exception as error:  # the hub's, the network's and the cache's errors have no common class
+            raise OmrError(
+                f"tokenizer {tokenizer_id!r} can't be reached ({type(error).__name__}): give data.tokenizer_id=atoms or the "
+                "path of a tokenizer.json"
+            ) from error
+    return load_tokenizer(path)
+
+
+def open_split(dataset_id: str, split: str) -> Any:
+    """One split of a data set on disk or on the hub; pictures stay encoded.
+
+    Raises:
+        InputError: there is no such data set or split.
+    """
+    import datasets
+
+    if not dataset_id:
+        raise InputError("no data set is given: set data.dataset_id to a folder made by `omr-data build`")
+    try:
+        here = Path(dataset_id).exists()
+        splits = datasets.load_from_disk(dataset_id) if here else datasets.load_dataset(dataset_id)
+    except Exception as error:
+        hint = "make one with `omr-data build --out DIR --size N`"
+        raise InputError(f"data set {dataset_id!r} can't be opened ({type(error).__name__}): {hint}, or give an id on the hub") from error
+    if split not in splits:
+        raise InputError(f"data set {dataset_id!r} has no split {split!r} (it has {', '.join(splits)})")
+    return splits[split].cast_column("image", datasets.Image(decode=False))
+
+
+class Lines(Dataset[Sample]):
+    """Lines of a split, prepared for a model.
+
+    Args:
+        rows: a split as `open_split` gives it.
+        preparation: how pictures are prepared.
+        tokenizer: of the model.
+        stride: px of width a column covers.
+        seed: of the degradation.
+        degrade: preset of `training.data.degrade`, empty for none.
+        share: of the pictures degraded.
+    """
+
+    def __init__(
+        self, rows: Any, preparation: Preparation, tokenizer: Tokenizer, stride: int, seed: int, degrade: str = "", share: float = 1.0
+    ) -> None:
+        self.rows, self.preparation, self.tokenizer, self.stride = rows, preparation, tokenizer, stride
+        self.seed, self.degrade, self.share = seed, degrade, share
+        self.placed = isinstance(tokenizer, AtomTokenizer) and "symbols" in rows.column_names
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def widths(self) -> list[int]:
+        """Width of each line after preparation in px, read from the PNG headers."""
+        widths = []
+        for chunk in self.rows.select_columns(["image"]).with_format("arrow").iter(1000):
+            for picture in chunk.column("image").to_pylist():
+                width, height = picture_size(picture)
+                widths.append(round(width * self.preparation.height / height))
+        return widths
+
+    def token_counts_over(self, limit: int) -> list[int]:
+        """Rows with more than `limit` tokens; a token is at least a character, so short texts aren't read."""
+        texts = self.rows["transcription"]
+        return [i for i, text in enumerate(texts) if len(text) > limit and len(self.tokenizer.encode(text)) > limit]
+
+    def __getitem__(self, item: Item) -> Sample:
+        row = self.rows[item.index]
+        grey = decode_picture(row["image"])
+        ids = self.tokenizer.encode(row["transcription"])
+        marks = np.asarray(row["symbols"], np.float64).reshape(-1, 5) if self.placed else np.zeros((0, 5))
+        xs = marks[:, 1].copy()
+        rng = np.random.default_rng((self.seed, item.epoch, item.index))
+        if self.degrade and rng.random() < self.share:
+            from .data.degrade import degrade
+
+            grey, moved = degrade(grey, self.degrade, rng)
+            xs = np.asarray(moved(xs), np.float64)
+        line = prepare(grey, self.preparation, None)
+        scale = line.shape[1] / grey.shape[1] * min(1.0, self.preparation.width_buckets[-1] / line.shape[1])
+        look, columns = column_labels(marks, xs * scale / self.stride, len(ids), round(line.shape[1] / self.stride) + 1)
+        return Sample(line, ids, look, columns, row, item)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Samples of one bucket as tensors."""
+        image, widths = batch([sample.image for sample in samples], self.preparation)
+        length = 1 + max(len(sample.ids) for sample in samples)
+        tokens = np.full((len(samples), length), self.tokenizer.pad_id, np.int64)
+        targets = np.full((len(samples), length), IGNORED, np.int64)
+        look = np.full((len(samples), length), np.nan, np.float32)
+        columns = np.full((3, len(samples), -(-image.shape[-1] // self.stride)), IGNORED, np.int64)
+        for b, sample in enumerate(samples):
+            end = len(sample.ids)
+            tokens[b, : end + 1] = [self.tokenizer.bos_id, *sample.ids]
+            targets[b, : end + 1] = [*sample.ids, self.tokenizer.eos_id]
+            look[b, :end] = sample.look
+            valid = min(-(-int(widths[b]) // self.stride), sample.columns.shape[1])
+            columns[:, b, :valid] = sample.columns[:, :valid]
+        item = samples[0].item
+        return Batch(
+            torch.from_numpy(image), torch.from_numpy(widths), torch.from_numpy(tokens), torch.from_numpy(targets),
+            torch.from_numpy(look), torch.from_numpy(columns), [str(sample.row["transcription"]) for sample in samples],
+            [str(sample.row.get("filename", sample.item.index)) for sample in samples],
+            Place(item.epoch, item.first_step, item.number),
+        )  # fmt: skip
+
+
+def column_labels(
+    marks: NDArray[np.float64], at: NDArray[np.float64], tokens: int, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Where each token stands, and what stands in each column.
+
+    Args:
+        marks: [K, 5] atom index, x, symbol class, staff position, duration class (the data set's `symbols`).
+        at: [K] column of each mark, with fraction.
+        tokens: number of tokens.
+        count: number of columns.
+
+    Returns:
+        column of each token, NaN without one, [tokens]; labels [3, count], where staff position and duration are
+        learnt only where there is one, and nothing is learnt without marks.
+    """
+    look = np.full(tokens, np.nan, np.float32)
+    labels = np.full((3, count), IGNORED, np.int64)
+    if len(marks) == 0:
+        return look, labels
+    atoms = marks[:, 0].astype(int)
+    known = atoms < tokens
+    look[atoms[known]] = at[known]
+    labels[0] = 0
+    drawn = (marks[:, 2] > 0) & (at >= 0) & (at < count)
+    where = at[drawn].astype(int)
+    labels[0, where] = marks[drawn, 2]
+    for row, kind in ((1, 3), (2, 4)):
+        values = marks[drawn, kind].astype(np.int64)
+        labels[row, where] = np.where(values > 0, values, IGNORED)
+    return look, labels
+
+
+def picture_size(picture: dict[str, Any]) -> tuple[int, int]:
+    """Width and height of an encoded picture in px; a PNG's stand in its header."""
+    content = picture["bytes"]
+    if content is not None and content[:8] == b"\x89PNG\r\n\x1a\n":
+        return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    height, width = decode_picture(picture).shape
+    return width, height
+
+
+def decode_picture(picture: dict[str, Any]) -> NDArray[np.uint8]:
+    """An encoded picture of a data set as grey uint8 [H, W]."""
+    content = picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
+    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise InputError(f"picture {picture.get('path') or 'in the data set'} can't be decoded; expected PNG or JPEG")
+    return np.asarray(grey, np.uint8)

@@ -1,0 +1,140 @@
+"""MusicTrOCR: a picture of one line of music in, the tokens of its ABC text out.
+
+backbone -> projection -> memory -> decoder. `encode` runs once a picture and ends with each decoder layer's keys and
+values of the memory; `step` runs once a token. `export.modules` wraps exactly these two.
+
+Shapes: B batch, C channels, H height, W width, T memory positions, N tokens, D model width, h heads, d width of a head,
+G guided layers, V classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from runtime.errors import ConfigError
+
+from .backbone import get_backbone
+from .columns import ColumnHeads, ColumnMemory, GridMemory, sinusoids
+from .config import ModelParams
+from .decoder import MASKED, Decoder, KeysValues
+
+
+class Encoded(NamedTuple):
+    """What the encoder gives.
+
+    Attributes:
+        cross: keys and values of each decoder layer, [B, h, T, d].
+        mask_B11T: additive mask, 0 or -1e4.
+        column_logits_BTV: scores of each column where the model has column heads.
+    """
+
+    cross: list[KeysValues]
+    mask_B11T: Tensor
+    column_logits_BTV: Tensor | None
+
+
+class Output(NamedTuple):
+    """What training needs of one batch."""
+
+    logits_BNV: Tensor
+    guides_GBNT: Tensor | None
+    column_logits_BTV: Tensor | None
+
+
+def dense_classes() -> tuple[int, int, int]:
+    """Numbers of symbol, staff position and duration classes."""
+    from .data.columns import DURATION_CLASSES, POSITION_CLASSES, SYMBOL_CLASSES
+
+    return len(SYMBOL_CLASSES), len(POSITION_CLASSES), len(DURATION_CLASSES)
+
+
+class MusicTrOCR(nn.Module):
+    """The model of the study, and `pocket`.
+
+    Args:
+        params: its sizes.
+        vocabulary: number of token ids.
+        height: height of the pictures in px; a column memory is built for it.
+        channels: channels of the pictures.
+        pretrained: whether the backbone starts from published weights; a checkpoint's own weights need none.
+
+    Raises:
+        ConfigError: sizes that don't fit together.
+    """
+
+    def __init__(self, params: ModelParams, vocabulary: int, height: int, channels: int, pretrained: bool = False) -> None:
+        super().__init__()
+        check(params)
+        self.params = params
+        entry = get_backbone(params.vision_model_name)
+        self.stride = entry.stride
+        self.backbone = entry.build(channels, pretrained)
+        self.memory: GridMemory | ColumnMemory
+        if params.memory == "grid":
+            self.memory = GridMemory(entry.channels, params.d_model)
+        else:
+            self.memory = ColumnMemory(entry.channels, entry.grid_height(height), params.d_model, params.mixers)
+        self.heads: ColumnHeads | None = None
+        if params.dense_weight or params.ctc_weight or params.feed_columns:
+            ctc = vocabulary if params.ctc_weight else 0
+            self.heads = ColumnHeads(params.d_model, dense_classes(), ctc, params.feed_columns)
+        self.memory_norm = nn.LayerNorm(params.d_model, bias=False)
+        guided = min(2, params.n_decoder_layers) if params.guide_weight else 0
+        self.decoder = Decoder(
+            vocabulary, params.d_model, params.n_heads, params.n_decoder_layers, params.d_ff, params.max_seq_len, params.dropout, guided
+        )
+
+    def encode(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Encoded:
+        """Everything that is computed once a picture.
+
+        Args:
+            image_BCHW: padded pictures, float.
+            valid_width_B: widths before padding in px.
+        """
+        features_BCHW = self.backbone(image_BCHW)
+        rows, columns = features_BCHW.shape[2:]
+        order_T = torch.arange(columns, device=image_BCHW.device)
+        valid_BT = order_T * self.stride < valid_width_B[:, None]
+        memory_BTD = self.memory(features_BCHW, valid_BT)
+        logits_BTV = None
+        if isinstance(self.memory, ColumnMemory):
+            if self.heads is not None:
+                logits_BTV = self.heads(memory_BTD)
+                if self.heads.tell is not None:
+                    memory_BTD = memory_BTD + self.heads.told(logits_BTV)
+            memory_BTD = memory_BTD + sinusoids(columns, self.params.d_model, image_BCHW.device)
+        else:
+            valid_BT = valid_BT.repeat(1, rows)
+        mask_B11T = ((~valid_BT).float() * MASKED)[:, None, None, :]
+        return Encoded(self.decoder.cross_caches(self.memory_norm(memory_BTD)), mask_B11T, logits_BTV)
+
+    def step(
+        self, token_B: Tensor, position_B: Tensor, own: Sequence[KeysValues], cross: Sequence[KeysValues], mask_B11T: Tensor
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """One token more; see `Decoder.step`."""
+        return self.decoder.step(token_B, position_B, own, cross, mask_B11T)
+
+    def forward(self, image_BCHW: Tensor, valid_width_B: Tensor, tokens_BN: Tensor, guide: bool = False) -> Output:
+        """Scores of each next token given the ones before it (teacher forcing)."""
+        encoded = self.encode(image_BCHW, valid_width_B)
+        decoded = self.decoder(tokens_BN, encoded.cross, encoded.mask_B11T, guide)
+        return Output(decoded.logits_BNV, decoded.guides_GBNT, encoded.column_logits_BTV)
+
+
+def check(params: ModelParams) -> None:
+    """What must hold between sizes.
+
+    Raises:
+        ConfigError: it doesn't.
+    """
+    if params.memory not in ("grid", "columns"):
+        raise ConfigError(f"model.params.memory is {params.memory!r}; use grid or columns")
+    if params.d_model % (2 * params.n_heads) or params.d_model % 4:
+        raise ConfigError(f"model.params.d_model is {params.d_model}; it must be a multiple of 4 and of twice n_heads ({params.n_heads})")
+    wants_columns = [name for name in ("dense_weight", "ctc_weight", "guide_weight", "feed_columns") if getattr(params, name)]
+    if params.memory == "grid" and wants_columns:
+        raise ConfigError(f"model.params.{wants_columns[0]} needs model.params.memory=columns; it is grid")
