@@ -150,4 +150,5 @@ class IOSpec:
         Raises:
             BundleError: sizes that contradict each other.
         """
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**values)

@@ -1,0 +1,183 @@
+"""ONNX Runtime on the CPU.
+
+Nothing large is copied between steps: encoder outputs stay in ONNX Runtime's memory and are bound to the
+decoder as they are, the self-attention cache lives in numpy arrays that ONNX Runtime reads in place, and the
+host writes the new slice into its slot. The cache has as many slots as needed (256, then 512, ..), because
+every slot is read at every step, filled or not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..engine import Floats, Integers
+from ..errors import BundleError
+from ..io_spec import IOSpec
+
+PROVIDERS = ["CPUExecutionProvider"]
+MOST_THREADS = 4
+# Below this a step takes under a millisecond, and a second thread made it slower (tried with 17 MB).
+SMALL_DECODER = 32 << 20  # bytes
+
+
+def default_threads(weights: int | None = None) -> int:
+    """Processors this process may use, at most MOST_THREADS; 1 for a decoder of few `weights` (bytes)."""
+    if weights is not None and weights < SMALL_DECODER:
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, MOST_THREADS)
+
+
+def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
+    """An inference session on the CPU.
+
+    Args:
+        path: ONNX file.
+        threads: for one operator.
+        profile: prefix of a profile to write (`session.end_profiling()` returns its path).
+
+    Raises:
+        BundleError: ONNX Runtime can't load the file.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads of the encoder would otherwise spin on the processors that the decoder needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    try:
+        return ort.InferenceSession(str(path), options, providers=PROVIDERS)
+    except Exception as error:  # onnxruntime's exceptions have no public common class
+        reason = str(error).splitlines()[0][:200]
+        raise BundleError(f"{path} can't be loaded by ONNX Runtime {ort.__version__} ({reason})") from error
+
+
+class OnnxMemory:
+    """Encoder outputs in ONNX Runtime's memory, by name."""
+
+    def __init__(self, values: dict[str, Any], batch: int) -> None:
+        self.values = values
+        self._batch = batch
+
+    @property
+    def batch(self) -> int:
+        return self._batch
+
+    @property
+    def column_logits(self) -> Floats | None:
+        value = self.values.get("column_logits")
+        return None if value is None else np.asarray(value.numpy(), dtype=np.float32)
+
+
+class OnnxEngine:
+    """Encoder and decoder sessions of one bundle."""
+
+    def __init__(self, encoder: Path, decoder: Path, spec: IOSpec, threads: int = 0) -> None:
+        self.spec = spec
+        self.encoder = open_session(encoder, threads or default_threads())
+        self.decoder = open_session(decoder, threads or default_threads(decoder.stat().st_size))
+        for session, graph, path in ((self.encoder, "encode", encoder), (self.decoder, "decode", decoder)):
+            _check_names(session, spec, graph, path)
+
+    def encode(self, image: Floats, valid_width: Integers) -> OnnxMemory:
+        """See `runtime.engine.Engine`."""
+        image = np.ascontiguousarray(image, dtype=self.spec.float_dtype)
+        valid = np.ascontiguousarray(valid_width, dtype=self.spec.integer_dtype)
+        binding = self.encoder.io_binding()
+        binding.bind_cpu_input("image", image)
+        binding.bind_cpu_input("valid_width", valid)
+        names = self.spec.output_names("encode")
+        for name in names:
+            binding.bind_output(name, "cpu")
+        self.encoder.run_with_iobinding(binding)
+        return OnnxMemory(dict(zip(names, binding.get_outputs(), strict=True)), image.shape[0])
+
+    def start(self, memory: OnnxMemory) -> OnnxDecoder:
+        """See `runtime.engine.Engine`."""
+        return OnnxDecoder(self.decoder, self.spec, memory)
+
+
+class OnnxDecoder:
+    """The decoder's cache and everything bound to it."""
+
+    def __init__(self, session: Any, spec: IOSpec, memory: OnnxMemory) -> None:
+        self.session = session
+        self.spec = spec
+        self.filled = 0
+        names = [*spec.caches("cross"), "memory_mask"]
+        self.memory = {name: memory.values[name] for name in names}
+        self.caches: dict[str, NDArray[Any]] = {}
+        self._bind(memory.batch, spec.slots[0])
+
+    def step(self, token: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`."""
+        assert position == self.filled, f"position {position} after {self.filled} tokens"
+        if position >= self.slots:
+            self._bind(len(self.token), self.spec.slots_for(position + 1))
+        self.token[:] = token
+        self.position[:] = position
+        self.session.run_with_iobinding(self.binding)
+        for cache, new in self.writes:
+            cache[:, :, position] = new[:, :, 0]
+        self.filled += 1
+        return self.logits
+
+    def keep(self, rows: Integers) -> None:
+        """See `runtime.engine.Decoder`."""
+        if len(rows) == len(self.token) and np.array_equal(rows, np.arange(len(rows))):
+            return
+        self.memory = {name: _own(value.numpy()[rows]) for name, value in self.memory.items()}
+        self.caches = {name: cache[rows] for name, cache in self.caches.items()}
+        self._bind(len(rows), self.slots)
+
+    @property
+    def slots(self) -> int:
+        return int(next(iter(self.caches.values())).shape[2])
+
+    def _bind(self, batch: int, slots: int) -> None:
+        """New arrays of this size, what is filled copied over, all bound to the session."""
+        sizes = {"B": batch, "S": slots}
+        inputs = {spec.name: spec for spec in self.spec.input_spec("decode", **sizes)}
+        caches = {name: inputs[name].zeros() for name in self.spec.caches("self")}
+        for name, old in self.caches.items():
+            caches[name][:, :, : self.filled] = old[:, :, : self.filled]
+        self.caches = caches
+        self.token, self.position = inputs["token"].zeros(), inputs["position"].zeros()
+        outputs = {spec.name: spec.zeros() for spec in self.spec.output_spec("decode", **sizes)}
+        self.logits: Floats = outputs["logits"]
+        pairs = zip(self.spec.caches("self"), self.spec.caches("new"), strict=True)
+        self.writes = [(caches[old], outputs[new]) for old, new in pairs]
+        self.binding = self.session.io_binding()
+        arrays = {**caches, "token": self.token, "position": self.position}
+        # An OrtValue made from numpy shares its memory: the host writes what ONNX Runtime reads.
+        self.bound = {name: ort.OrtValue.ortvalue_from_numpy(a) for name, a in {**arrays, **outputs}.items()}
+        for name in inputs:
+            self.binding.bind_ortvalue_input(name, self.bound.get(name) or self.memory[name])
+        for name in outputs:
+            self.binding.bind_ortvalue_output(name, self.bound[name])
+
+
+def _own(array: NDArray[Any]) -> Any:
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+def _check_names(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
+    """The graph's inputs and outputs must be the contract's."""
+    expected = sorted(spec.input_names(graph)), sorted(spec.output_names(graph))
+    found = sorted(i.name for i in session.get_inputs()), sorted(o.name for o in session.get_outputs())
+    if expected != found:
+        odd = sorted(set(expected[0] + expected[1]) ^ set(found[0] + found[1]))
+        raise BundleError(f"{path} is no {graph} graph of this bundle: {odd[:4]} differ; export it again")
+
+
+ENGINE: Callable[[Path, Path, IOSpec, int], OnnxEngine] = OnnxEngine

@@ -1,0 +1,162 @@
+"""Bundles: what is written is read, anything else is one sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import BundleError, OmrError
+from runtime.io_spec import IOSpec
+from runtime.manifest import Artifact, Bundle, Manifest, read_bundle, sha256, write_bundle
+
+from .tiny import TINY
+
+Contents = dict[str, bytes | Path]
+
+
+def test_what_is_written_is_read(bundle: Bundle, manifest: Manifest) -> None:
+    again = read_bundle(bundle.folder).manifest
+    assert again == replace(manifest, files=again.files)
+    assert again.files["decoder.onnx"] == sha256(bundle.folder / "decoder.onnx")
+    assert bundle.tokenizer().encode("K:G clef=treble\nc2|")[:2]
+
+
+def test_checksums_cover_every_file(bundle: Bundle) -> None:
+    covered = set(json.loads((bundle.folder / "checksums.json").read_text()))
+    assert covered == {path.name for path in bundle.folder.iterdir()} - {"checksums.json"}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "decoder.onnx", "tokenizer.json", "self_test.png"])
+def test_one_changed_byte_is_found(bundle: Bundle, name: str) -> None:
+    path = bundle.folder / name
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match=f"{name} doesn't match its checksum"):
+        read_bundle(bundle.folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx", "checksums.json"])
+def test_a_missing_file_is_named(bundle: Bundle, name: str) -> None:
+    (bundle.folder / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        read_bundle(bundle.folder)
+
+
+def _rewrite(folder: Path, change: dict[str, object]) -> None:
+    """Change the manifest and make its checksum right again."""
+    path, sums = folder / "manifest.json", folder / "checksums.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    sums.write_text(json.dumps({**json.loads(sums.read_text()), "manifest.json": sha256(path)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "has schema 2, this version reads 1"),
+        ({"schema": None}, "has schema None"),
+        ({"io": {"layers": 1}}, "is no manifest of schema 1"),
+        ({"io": 5}, "is no manifest"),
+        ({"artifacts": [{"target": "onnx"}]}, "is no manifest"),
+        ({"colour": "red"}, "colour"),
+        ({"preparation": {"mode": "shoe"}}, "'shoe' is unknown"),
+        ({"tokenizer": "other.json"}, "no checksum for other.json"),
+    ],
+)
+def test_a_foreign_manifest_is_one_sentence(bundle: Bundle, change: dict[str, object], message: str) -> None:
+    _rewrite(bundle.folder, change)
+    with pytest.raises(OmrError, match=message) as caught:
+        read_bundle(bundle.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_names_no_files_outside_its_folder(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    sums = bundle.folder / "checksums.json"
+    sums.write_text(json.dumps({**json.loads(sums.read_text()), "../secret": sha256(tmp_path / "secret")}))
+    with pytest.raises(BundleError, match="plain file names"):
+        read_bundle(bundle.folder)
+
+
+@pytest.mark.parametrize("what", ["nothing", "file", "empty folder"])
+def test_what_is_no_bundle_is_one_sentence(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "here"
+    if what == "file":
+        path.write_text("x")
+    elif what == "empty folder":
+        path.mkdir()
+    with pytest.raises(BundleError, match="expected a bundle"):
+        read_bundle(path)
+
+
+def test_a_folder_of_something_else_is_never_replaced(
+    manifest: Manifest, contents: Contents, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "cat.png").write_bytes(b"meow")
+    with pytest.raises(BundleError, match="is no bundle"):
+        write_bundle(folder, manifest, contents)
+    assert (folder / "cat.png").read_bytes() == b"meow"
+
+
+def test_a_failed_write_leaves_the_older_bundle_and_no_litter(
+    bundle: Bundle, manifest: Manifest, contents: Contents, tmp_path: Path
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError):
+        write_bundle(bundle.folder, manifest, {**contents, "decoder.onnx": tmp_path / "gone.onnx"})
+    assert read_bundle(bundle.folder).manifest.name == "tiny"
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_bundle_replaces_an_older_one_whole(bundle: Bundle, manifest: Manifest, contents: Contents) -> None:
+    (bundle.folder / "left_over.txt").write_text("old")
+    write_bundle(bundle.folder, replace(manifest, name="newer"), contents)
+    assert read_bundle(bundle.folder).manifest.name == "newer"
+    assert not (bundle.folder / "left_over.txt").exists()
+
+
+def test_a_file_that_was_not_given_is_named(manifest: Manifest, contents: Contents, tmp_path: Path) -> None:
+    del contents["encoder.onnx"]
+    with pytest.raises(BundleError, match=r"encoder\.onnx"):
+        write_bundle(tmp_path / "new", manifest, contents)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_first_artifact_that_fits_is_chosen(manifest: Manifest) -> None:
+    files = manifest.artifacts[0].files
+    held = [("coreml", "fp16"), ("onnx", "int8"), ("onnx", "fp32")]
+    several = replace(manifest, artifacts=tuple(Artifact(*names, files) for names in held))
+    assert several.choose(["onnx"]).precision == "int8"
+    assert several.choose(["onnx"], "fp32").precision == "fp32"
+    with pytest.raises(BundleError, match="no onnx at precision 'int4'; choose from coreml fp16, onnx int8"):
+        several.choose(["onnx"], "int4")
+
+
+def test_names_of_the_contract() -> None:
+    assert TINY.output_names("encode") == [
+        *("cross_k_0", "cross_v_0", "cross_k_1", "cross_v_1", "memory_mask", "column_logits")
+    ]
+    assert TINY.input_names("decode")[:4] == ["token", "position", "self_k_0", "self_v_0"]
+    assert TINY.output_names("decode") == ["logits", "new_k_0", "new_v_0", "new_k_1", "new_v_1"]
+    shapes = {s.name: s.shape for s in TINY.input_spec("decode", B=1, S=16, T=4)}
+    assert shapes["self_k_0"] == (1, 2, 16, 8) and shapes["memory_mask"] == (1, 1, 1, 4)
+    assert TINY.dynamic_axes("encode")["image"] == {0: "B", 3: "W"}
+    assert replace(TINY, columns={}).output_names("encode")[-1] == "memory_mask"
+
+
+def test_no_tensor_has_more_than_four_axes() -> None:
+    for graph in ("encode", "decode"):
+        assert all(len(s.shape) <= 4 for s in TINY.input_spec(graph) + TINY.output_spec(graph))
+
+
+def test_an_io_spec_survives_json() -> None:
+    assert IOSpec.from_dict(json.loads(json.dumps(TINY.to_dict()))) == TINY
+
+
+@pytest.mark.parametrize("change", [{"memory": (4,)}, {"widths": (64, 32)}, {"slots": ()}])
+def test_sizes_that_contradict_each_other_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(BundleError, match="expected"):
+        IOSpec(**{**TINY.__dict__, **change})  # type: ignore[arg-type]
