@@ -116,7 +116,7 @@ class _Search:
 def beam(decoder: Decoder, batch: int, begin: int, end: int, limit: int, width: int = 4) -> list[Reading]:
     """Beam search; readings are compared by mean log-probability.
 
-    A sample's search ends when one of its readings has a better mean than every reading still open. An open one
+    A sample's search ends when one of its readings has a better mean than every one still open. An open one
     could still improve, but waiting for that would cost steps on every line for a gain on few.
 
     Args:
