@@ -24,11 +24,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.abc import write
+from runtime.abc import Tune, write
 from runtime.errors import InputError, OmrError
 from training.data.corpus import COLLECTIONS, SPLITS, Source, load_sources
 from training.data.degrade import degrade
-from training.data.engraver import ENGRAVERS, EngraveError
+from training.data.engraver import ENGRAVERS, EngraveError, Engraving, draw_many
 from training.data.excerpt import Mix, excerpt
 
 SHARD_ROWS = 250
@@ -152,35 +152,49 @@ def _run(missing: list[Shard], recipe: Recipe, work: Path, workers: int) -> None
 
 def make_shard(shard: Shard, recipe: Recipe, work: Path) -> None:
     """Engrave a shard's rows and write them to its parquet file."""
-    rows = [make_row(shard.split, index, recipe) for index in range(shard.start, shard.stop)]
+    rows = make_rows(shard, recipe)
     table = datasets.Dataset.from_list(rows, features=COLUMNS)
     temporary = shard.path(work).with_suffix(".tmp")
     table.to_parquet(str(temporary))
     temporary.rename(shard.path(work))
 
 
-def make_row(split: str, index: int, recipe: Recipe) -> dict[str, Any]:
-    """Row `index` of a split: engraver, excerpt and style follow from the recipe's seed."""
-    split_number = [name for name, _ in SPLITS].index(split)
+def make_rows(shard: Shard, recipe: Recipe) -> list[dict[str, Any]]:
+    """A shard's rows; excerpt, engraver and style of each follow from the recipe's seed and its number."""
+    rows: dict[int, dict[str, Any]] = {}
+    split_number = [name for name, _ in SPLITS].index(shard.split)
     for attempt in range(20):
-        rng = np.random.default_rng((recipe.seed, split_number, index, attempt))
-        tune, _ = excerpt(_SOURCES[split], int(rng.integers(2**60)), index, MIXES[recipe.mix])
-        name = recipe.engravers[int(rng.integers(len(recipe.engravers)))]
-        try:
-            engraving = ENGRAVERS.get(name).draw(tune, rng)
-        except EngraveError:
-            continue
-        picture, x_map = degrade(engraving.image, recipe.degrade, rng)
-        symbols = [list(row) for row in engraving.symbols]
-        if symbols and recipe.degrade != "clean":
-            places = x_map(np.array([row[1] for row in symbols], np.float64))
-            symbols = [[row[0], round(float(x)), *row[2:]] for row, x in zip(symbols, places, strict=True)]
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
-        filename = f"{split}/{index:07d}-{name}.png"
-        image = {"bytes": buffer.getvalue(), "path": None}
-        return {"image": image, "transcription": write(tune), "filename": filename, "symbols": symbols}
-    raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for row {index}")
+        missing = [index for index in range(shard.start, shard.stop) if index not in rows]
+        jobs: dict[str, list[tuple[int, Tune, np.random.Generator]]] = {}
+        for index in missing:
+            rng = np.random.default_rng((recipe.seed, split_number, index, attempt))
+            tune, _ = excerpt(_SOURCES[shard.split], int(rng.integers(2**60)), index, MIXES[recipe.mix])
+            name = recipe.engravers[int(rng.integers(len(recipe.engravers)))]
+            jobs.setdefault(name, []).append((index, tune, rng))
+        for name, wanted in jobs.items():
+            drawn = draw_many(ENGRAVERS.get(name), [job[1] for job in wanted], [job[2] for job in wanted])
+            for (index, tune, rng), engraving in zip(wanted, drawn, strict=True):
+                if engraving is not None:
+                    filename = f"{shard.split}/{index:07d}-{name}.png"
+                    rows[index] = make_row(tune, engraving, filename, recipe.degrade, rng)
+        if len(rows) == shard.stop - shard.start:
+            return [rows[index] for index in range(shard.start, shard.stop)]
+    raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for some rows of {shard}")
+
+
+def make_row(
+    tune: Tune, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator
+) -> dict[str, Any]:
+    """One row of the data set; where the picture is degraded, its symbols move with it."""
+    picture, x_map = degrade(engraving.image, preset, rng)
+    symbols = [list(row) for row in engraving.symbols]
+    if symbols and preset != "clean":
+        places = x_map(np.array([row[1] for row in symbols], np.float64))
+        symbols = [[row[0], round(float(x)), *row[2:]] for row, x in zip(symbols, places, strict=True)]
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    image = {"bytes": buffer.getvalue(), "path": None}
+    return {"image": image, "transcription": write(tune), "filename": filename, "symbols": symbols}
 
 
 def open_dataset(folder: Path) -> datasets.DatasetDict:

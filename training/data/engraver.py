@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from runtime.abc import Tune
+from runtime.image import Preparation, prepare
+from runtime.page import find_staff
 from runtime.registry import Registry
 from training.data.columns import Row
 
@@ -39,6 +41,37 @@ class Engraver(Protocol):
         Raises:
             EngraveError: this engraver can't draw it.
         """
+
+
+def draw_many(engraver: Engraver, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
+    """Draw several lines, at once where the engraver is a slow program that can; None where one can't be drawn."""
+    if hasattr(engraver, "draw_many"):
+        drawn: list[Engraving | None] = engraver.draw_many(tunes, rngs)
+        return drawn
+    out: list[Engraving | None] = []
+    for tune, rng in zip(tunes, rngs, strict=True):
+        try:
+            out.append(engraver.draw(tune, rng))
+        except EngraveError:
+            out.append(None)
+    return out
+
+
+def normalised(page: np.ndarray) -> np.ndarray:
+    """A picture of one staff at any size, brought to 7 px a staff space by the reader's own staff finder.
+
+    Raises:
+        EngraveError: the finder sees no staff.
+    """
+    inked = np.argwhere(page < 128)
+    if not len(inked):
+        raise EngraveError("an empty picture")
+    (top, left), (bottom, right) = inked.min(0), inked.max(0) + 1
+    page = np.pad(page[top:bottom, left:right], 60, constant_values=255)
+    staff = find_staff(page)
+    if staff is None:
+        raise EngraveError("no staff found in the picture")
+    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
 
 
 ENGRAVERS = Registry("training.data.engravers", "ENGRAVER", "engraver")
