@@ -1,7 +1,7 @@
 """`omr-train`: train a model, read a data set with it.
 
-    omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
-    omr-train evaluate CHECKPOINT DATASET
+omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
+omr-train evaluate CHECKPOINT DATASET
 """
 
 from __future__ import annotations
@@ -17,18 +17,25 @@ from runtime.errors import ConfigError, OmrError, run_command
 
 from .config import Config, keys, load_config
 
+USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
+       omr-train evaluate CHECKPOINT DATASET [...]"""
+
 
 def train_command(arguments: Sequence[str]) -> int:
     """Start a run, or go on with one."""
     parser = argparse.ArgumentParser(
         prog="omr-train",
-        usage="omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]\n       omr-train evaluate CHECKPOINT DATASET [...]",
+        usage=USAGE,
         description="Train a model. Later configurations win over earlier ones, key=value over both.",
         epilog=f"keys (the end of one is enough where it is clear): {', '.join(keys())}",
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files and key=value overrides")
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME of the first configuration)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; in an empty folder, start it")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the run (default: runs/NAME of the first configuration)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out; in an empty folder, start it"
+    )
     options = parser.parse_args(arguments)
     files = [Path(name) for name in options.configs if "=" not in name]
     overrides = [name for name in options.configs if "=" in name]
@@ -38,24 +45,25 @@ def train_command(arguments: Sequence[str]) -> int:
     config = load_config(files, overrides)
     begun = folder / "config.yaml"
     if begun.exists() and not options.resume:
-        raise OmrError(f"{folder} holds a run already: go on with --resume, or give another folder with --out")
+        raise OmrError(
+            f"{folder} holds a run already: go on with --resume, or give another folder with --out"
+        )
     if begun.exists():
-        config = resumed_config(begun, config, overrides)
+        config = resumed_config(begun, overrides)
 
     from .loop import train
 
     return train(config, folder)
 
 
-def resumed_config(begun: Path, given: Config, overrides: Sequence[str]) -> Config:
-    """The run's own configuration with the overrides; says what else the files would now ask for."""
-    config = load_config([begun], overrides)
+def resumed_config(begun: Path, overrides: Sequence[str]) -> Config:
+    """The run's own configuration with the overrides; the files are not read again."""
+    before, config = load_config([begun]), load_config([begun], overrides)
+    print(f"configuration: {begun}, as the run began", file=sys.stderr)
     for key in keys():
-        old, new = value_of(load_config([begun]), key), value_of(config, key)
+        old, new = value_of(before, key), value_of(config, key)
         if old != new:
             print(f"changed since the run began: {key} {old} -> {new}", file=sys.stderr)
-        elif value_of(given, key) != old and not key.startswith("hardware."):
-            print(f"kept from the run: {key} {old} (given now: {value_of(given, key)})", file=sys.stderr)
     return config
 
 
@@ -68,8 +76,12 @@ def value_of(config: Config, key: str) -> object:
 
 def evaluate_command(arguments: Sequence[str]) -> int:
     """Read a split freely and print percentages; the last line is JSON."""
-    parser = argparse.ArgumentParser(prog="omr-train evaluate", description="Read a split greedily in fp32 and count errors.")
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a run's folder, a checkpoint, or pocket")
+    parser = argparse.ArgumentParser(
+        prog="omr-train evaluate", description="Read a split greedily in fp32 and count errors."
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="a run's folder, a checkpoint, or pocket"
+    )
     parser.add_argument("dataset", metavar="DATASET", help="a folder made by omr-data, or an id on the hub")
     parser.add_argument("--split", default="test", help="(default: test)")
     parser.add_argument("--limit", type=int, default=0, help="lines to read, from the start (default: all)")
@@ -77,7 +89,9 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     parser.add_argument("--degrade", default="", metavar="PRESET", help="degrade the pictures first")
     parser.add_argument("--seed", type=int, default=2, help="of the degradation (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--dump", type=Path, metavar="FILE", help="write each reading as a JSON line: name, abc, reference")
+    parser.add_argument(
+        "--dump", type=Path, metavar="FILE", help="write each reading as a JSON line: name, abc, reference"
+    )
     options = parser.parse_args(arguments)
 
     from .batches import Lines, open_split
@@ -88,15 +102,22 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     device = settle_device(options.device)
     loaded = load_checkpoint(options.checkpoint)
     rows = open_split(options.dataset, options.split)
-    lines = Lines(rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade)
-    found, readings = evaluate(loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True)
+    lines = Lines(
+        rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade
+    )
+    found, readings = evaluate(
+        loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True
+    )
     if options.dump:
-        texts = [json.dumps({"name": r.name, "abc": r.abc, "reference": r.reference}, ensure_ascii=False) for r in readings]
-        options.dump.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        texts = [
+            json.dumps({"name": r.name, "abc": r.abc, "reference": r.reference}) + "\n" for r in readings
+        ]
+        options.dump.write_text("".join(texts), encoding="utf-8")
     for name, value in found.items():
         print(f"{name:20} {value:.3f}")
     about = {
-        "checkpoint": str(loaded.folder), "dataset": options.dataset, "split": options.split, "degrade": options.degrade,
+        "checkpoint": str(loaded.folder), "dataset": options.dataset, "split": options.split,
+        "degrade": options.degrade,
         "seed": options.seed, "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "processor": processor_name(device), "python": platform.python_version(),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """What a picture encoder is to the rest: one entry a file in `training/backbones/`, found by the file's name.
 
-Whatever is special about a backbone (its stride, the channels it takes, the widths it accepts) is a field of its entry.
+Whatever is special about a backbone (its stride, the channels it takes, the widths it accepts) is a field of
+its entry.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def get_backbone(name: str) -> Backbone:
 def declare_torchvision_operators() -> None:
     """Make torchvision importable beside a torch without CUDA.
 
-    torchvision's wheel on PyPI is linked to CUDA. Beside a CPU torch its library doesn't load and `import torchvision`,
-    and with it timm, fails with "operator torchvision::nms does not exist" (torch 2.13, torchvision 0.28). Nothing here
-    calls these operators, so declaring their schemas before the first import is enough.
+    torchvision's wheel on PyPI is linked to CUDA. Beside a CPU torch its library doesn't load and `import
+    torchvision`, and with it timm, fails with "operator torchvision::nms does not exist" (torch 2.13,
+    torchvision 0.28). Nothing here calls these operators, so declaring their schemas before the first import
+    is enough.
     """
     if torch.version.cuda is not None or torch.version.hip is not None:
         return
@@ -102,13 +104,15 @@ def timm_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
     except ImportError as error:
         raise MissingExtraError(f"backbone {name!r} needs timm: pip install -e '.[train]'") from error
     try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **options)
+        model: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, global_pool="", **options
+        )
     except Exception as error:  # the hub's, the network's and the cache's errors have no common class
         if not pretrained:
             raise
         reason = type(error).__name__
         raise OmrError(
-            f"the pretrained weights of {name!r} can't be reached ({reason}): go online, or train from random weights "
-            "with model.params.pretrained=false"
+            f"the pretrained weights of {name!r} can't be reached ({reason}): "
+            "go online, or train from random weights with model.params.pretrained=false"
         ) from error
     return model

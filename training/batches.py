@@ -1,4 +1,5 @@
-"""From a data set on disk to batches of tensors: pictures degraded on the fly, tokens, and what stands in each column.
+"""From a data set on disk to batches of tensors: pictures degraded on the fly, tokens, and what stands in
+each column.
 
 Shapes: B batch, C channels, H height, W width, N tokens, T columns.
 """
@@ -53,12 +54,14 @@ class Batch(NamedTuple):
     place: Place
 
     def to(self, device: torch.device) -> Batch:
-        moved = [value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in self]
+        moved = [
+            value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in self
+        ]
         return Batch(*moved)
 
 
 class Sample(NamedTuple):
-    """One line: picture uint8 [H, W], token ids, the column of each token (NaN: none), labels [3, T], and its row."""
+    """One line: picture uint8 [H, W], token ids, column of each (NaN: none), labels [3, T], its row."""
 
     image: NDArray[np.uint8]
     ids: list[int]
@@ -104,8 +107,8 @@ def make_tokenizer(tokenizer_id: str) -> Tokenizer:
             path = Path(hf_hub_download(tokenizer_id, "tokenizer.json"))
         except Exception as error:  # the hub's, the network's and the cache's errors have no common class
             raise OmrError(
-                f"tokenizer {tokenizer_id!r} can't be reached ({type(error).__name__}): give data.tokenizer_id=atoms or the "
-                "path of a tokenizer.json"
+                f"tokenizer {tokenizer_id!r} can't be reached ({type(error).__name__}): "
+                "give data.tokenizer_id=atoms or the path of a tokenizer.json"
             ) from error
     return load_tokenizer(path)
 
@@ -124,8 +127,10 @@ def open_split(dataset_id: str, split: str) -> Any:
         here = Path(dataset_id).exists()
         splits = datasets.load_from_disk(dataset_id) if here else datasets.load_dataset(dataset_id)
     except Exception as error:
-        hint = "make one with `omr-data build --out DIR --size N`"
-        raise InputError(f"data set {dataset_id!r} can't be opened ({type(error).__name__}): {hint}, or give an id on the hub") from error
+        hint = "make one with `omr-data build --out DIR --size N`, or give an id on the hub"
+        raise InputError(
+            f"data set {dataset_id!r} can't be opened ({type(error).__name__}): {hint}"
+        ) from error
     if split not in splits:
         raise InputError(f"data set {dataset_id!r} has no split {split!r} (it has {', '.join(splits)})")
     return splits[split].cast_column("image", datasets.Image(decode=False))
@@ -145,7 +150,14 @@ class Lines(Dataset[Sample]):
     """
 
     def __init__(
-        self, rows: Any, preparation: Preparation, tokenizer: Tokenizer, stride: int, seed: int, degrade: str = "", share: float = 1.0
+        self,
+        rows: Any,
+        preparation: Preparation,
+        tokenizer: Tokenizer,
+        stride: int,
+        seed: int,
+        degrade: str = "",
+        share: float = 1.0,
     ) -> None:
         self.rows, self.preparation, self.tokenizer, self.stride = rows, preparation, tokenizer, stride
         self.seed, self.degrade, self.share = seed, degrade, share
@@ -166,7 +178,11 @@ class Lines(Dataset[Sample]):
     def token_counts_over(self, limit: int) -> list[int]:
         """Rows with more than `limit` tokens; a token is at least a character, so short texts aren't read."""
         texts = self.rows["transcription"]
-        return [i for i, text in enumerate(texts) if len(text) > limit and len(self.tokenizer.encode(text)) > limit]
+        return [
+            i
+            for i, text in enumerate(texts)
+            if len(text) > limit and len(self.tokenizer.encode(text)) > limit
+        ]
 
     def __getitem__(self, item: Item) -> Sample:
         row = self.rows[item.index]
@@ -182,7 +198,9 @@ class Lines(Dataset[Sample]):
             xs = np.asarray(moved(xs), np.float64)
         line = prepare(grey, self.preparation, None)
         scale = line.shape[1] / grey.shape[1] * min(1.0, self.preparation.width_buckets[-1] / line.shape[1])
-        look, columns = column_labels(marks, xs * scale / self.stride, len(ids), round(line.shape[1] / self.stride) + 1)
+        look, columns = column_labels(
+            marks, xs * scale / self.stride, len(ids), round(line.shape[1] / self.stride) + 1
+        )
         return Sample(line, ids, look, columns, row, item)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
@@ -202,11 +220,16 @@ class Lines(Dataset[Sample]):
             columns[:, b, :valid] = sample.columns[:, :valid]
         item = samples[0].item
         return Batch(
-            torch.from_numpy(image), torch.from_numpy(widths), torch.from_numpy(tokens), torch.from_numpy(targets),
-            torch.from_numpy(look), torch.from_numpy(columns), [str(sample.row["transcription"]) for sample in samples],
-            [str(sample.row.get("filename", sample.item.index)) for sample in samples],
-            Place(item.epoch, item.first_step, item.number),
-        )  # fmt: skip
+            image_BCHW=torch.from_numpy(image),
+            valid_width_B=torch.from_numpy(widths),
+            tokens_BN=torch.from_numpy(tokens),
+            targets_BN=torch.from_numpy(targets),
+            look_BN=torch.from_numpy(look),
+            columns_3BT=torch.from_numpy(columns),
+            transcriptions=[str(sample.row["transcription"]) for sample in samples],
+            names=[str(sample.row.get("filename", sample.item.index)) for sample in samples],
+            place=Place(item.epoch, item.first_step, item.number),
+        )
 
 
 def column_labels(
@@ -221,8 +244,8 @@ def column_labels(
         count: number of columns.
 
     Returns:
-        column of each token, NaN without one, [tokens]; labels [3, count], where staff position and duration are
-        learnt only where there is one, and nothing is learnt without marks.
+        column of each token, NaN without one, [tokens]; labels [3, count], where staff position and duration
+        are learnt only where there is one, and nothing is learnt without marks.
     """
     look = np.full(tokens, np.nan, np.float32)
     labels = np.full((3, count), IGNORED, np.int64)
@@ -255,5 +278,7 @@ def decode_picture(picture: dict[str, Any]) -> NDArray[np.uint8]:
     content = picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
     grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise InputError(f"picture {picture.get('path') or 'in the data set'} can't be decoded; expected PNG or JPEG")
+        raise InputError(
+            f"picture {picture.get('path') or 'in the data set'} can't be decoded; expected PNG or JPEG"
+        )
     return np.asarray(grey, np.uint8)

@@ -47,9 +47,13 @@ class Loaded:
     model: MusicTrOCR
 
 
-def build_model(config: Config, tokenizer: Tokenizer, preparation: Preparation, pretrained: bool = False) -> MusicTrOCR:
+def build_model(
+    config: Config, tokenizer: Tokenizer, preparation: Preparation, pretrained: bool = False
+) -> MusicTrOCR:
     """The model of a configuration, with random weights (or a pretrained backbone)."""
-    return MusicTrOCR(config.model.params, tokenizer.vocab_size, preparation.height, preparation.channels, pretrained)
+    return MusicTrOCR(
+        config.model.params, tokenizer.vocab_size, preparation.height, preparation.channels, pretrained
+    )
 
 
 def newest(run: Path) -> Path | None:
@@ -68,7 +72,10 @@ def find(path: Path) -> Path:
         path = SHIPPED
     folder = path if (path / WEIGHTS).is_file() else newest(path)
     if folder is None:
-        raise BundleError(f"{path} holds no checkpoint: expected a run's folder or one with {WEIGHTS}, config.yaml and tokenizer.json")
+        raise BundleError(
+            f"{path} holds no checkpoint: expected a run's folder, "
+            f"or one with {WEIGHTS}, config.yaml and tokenizer.json"
+        )
     return folder
 
 
@@ -99,7 +106,9 @@ def load_checkpoint(path: Path) -> Loaded:
     try:
         model.load_state_dict(read_weights(folder))
     except RuntimeError as error:
-        raise BundleError(f"the weights in {folder} don't fit its config.yaml: {str(error).splitlines()[-1].strip()}") from error
+        raise BundleError(
+            f"the weights in {folder} don't fit its config.yaml: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return Loaded(folder, config, tokenizer, preparation, model.eval())
 
 
@@ -113,7 +122,9 @@ def take_weights(model: MusicTrOCR, path: Path) -> list[str]:
         OmrError: none fits.
     """
     weights, own = read_weights(find(path)), model.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value for name, value in weights.items() if name in own and own[name].shape == value.shape
+    }
     if not fitting:
         raise OmrError(f"init_from {path}: no weight fits this model; give a checkpoint of the same kind")
     model.load_state_dict(fitting, strict=False)
@@ -152,13 +163,17 @@ def write_weights(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_training(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """What `save_checkpoint` wrote to go on with: tensors by the part before their first `/`, and the progress.
+    """What `save_checkpoint` wrote to go on with: tensors by the part before their first `/`, and the
+    progress.
 
     Raises:
         BundleError: the checkpoint holds weights only.
     """
     if not (folder / TRAINING).is_file():
-        raise BundleError(f"{folder} holds weights only, so training can't go on from it; start a new run with training.init_from={folder}")
+        raise BundleError(
+            f"{folder} holds weights only, so training can't go on from it; "
+            f"start a new run with training.init_from={folder}"
+        )
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in load_file(folder / TRAINING).items():
         group, rest = name.split("/", 1)

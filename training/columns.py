@@ -1,7 +1,8 @@
-"""From a backbone's features to the memory the decoder reads, and what can be said of each column of the picture.
+"""From a backbone's features to the memory the decoder reads, and what can be said of each column of the
+picture.
 
-Two memories: `grid` keeps every feature with two-dimensional positions (the study's way); `columns` collapses the height
-and mixes neighbouring columns, so that each says what stands in its 8 px of width.
+Two memories: `grid` keeps every feature with two-dimensional positions (the study's way); `columns`
+collapses the height and mixes neighbouring columns, so that each says what stands in its 8 px of width.
 
 Shapes: B batch, C feature channels, H rows, T columns or memory positions, D model width, V classes.
 """
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 
 
 def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions [length, width] (Vaswani et al. 2017, section 3.5), computed so that any length works."""
+    """Sinusoidal positions [length, width] (Vaswani et al. 2017, section 3.5) for any length."""
     order = torch.arange(length, device=device, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
+    rate = torch.exp(
+        torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width)
+    )
     return torch.cat([torch.sin(order * rate), torch.cos(order * rate)], dim=-1)
 
 
@@ -40,7 +43,7 @@ class GridMemory(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Lets neighbouring columns see each other: a depthwise convolution along the line, then two linear maps."""
+    """Lets neighbouring columns see each other: a depthwise convolution, then two linear maps."""
 
     def __init__(self, width: int, reach: int = 7) -> None:
         super().__init__()
@@ -59,8 +62,8 @@ class Mixer(nn.Module):
 class ColumnMemory(nn.Module):
     """features_BCHW -> columns [B, W, D], without positions.
 
-    The height is collapsed by one kernel as high as the grid, [D, C, H, 1]: each row keeps weights of its own, and rows
-    may be added around them when lines get higher (a grand staff).
+    The height is collapsed by one kernel as high as the grid, [D, C, H, 1]: each row keeps weights of its
+    own, and rows may be added around them when lines get higher (a grand staff).
     """
 
     def __init__(self, channels: int, rows: int, width: int, mixers: int) -> None:
@@ -78,7 +81,8 @@ class ColumnMemory(nn.Module):
 
 
 class ColumnHeads(nn.Module):
-    """Scores of what stands in each column: symbol class, staff position, duration; tokens too where CTC is trained.
+    """Scores of what stands in each column: symbol class, staff position, duration; tokens too where CTC is
+    trained.
 
     Args:
         width: width of the columns, D.

@@ -1,7 +1,8 @@
 """Configurations: YAML files merged in order, `key=value` overrides, into frozen dataclasses.
 
-The published study's reference configuration loads as it stands; what it doesn't name has a default here. Values are
-converted by the field's type, since PyYAML reads `3e-4` as text. Unknown keys are errors that name the nearest key.
+The published study's reference configuration loads as it stands; what it doesn't name has a default here.
+Values are converted by the field's type, since PyYAML reads `3e-4` as text. Unknown keys are errors that
+name the nearest key.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    type: str = "LinearWarmup"  # then down to final_ratio: LinearWarmup, Cosine, or Trapezoid (constant, then down)
+    type: str = (
+        "LinearWarmup"  # then down to final_ratio: LinearWarmup, Cosine, or Trapezoid (constant, then down)
+    )
     warmup_ratio: float = 0.03
     final_ratio: float = 0.0  # of the learning rate, at the last step
     decay_ratio: float = 0.2  # of the steps, for Trapezoid
@@ -93,7 +96,9 @@ class CurriculumConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     batch_size: int = 8
-    batch_width: int = 0  # px; batches of other buckets hold as many pixels as batch_size lines of this width; 0: batch_size lines
+    batch_width: int = (
+        0  # px; every batch holds as many pixels as batch_size lines so wide; 0: batch_size lines
+    )
     gradient_accumulation_steps: int = 4
     epochs: float = 10
     max_steps: int = 0  # instead of epochs
@@ -159,7 +164,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {file} can't be read: expected a YAML file such as configs/pocket.yaml") from error
+        raise ConfigError(
+            f"configuration {file} can't be read: expected a YAML file such as configs/pocket.yaml"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"configuration {file} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
@@ -184,7 +191,9 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(first)
     for key, value in second.items():
         before = merged.get(key)
-        merged[key] = merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
@@ -211,14 +220,18 @@ def full_key(key: str) -> str:
 def build(kind: Any, values: Any, path: str) -> Any:
     """A dataclass from nested mappings, each value converted to its field's type."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path.rstrip('.') or 'the configuration'} is {values!r}; expected keys and values")
+        raise ConfigError(
+            f"{path.rstrip('.') or 'the configuration'} is {values!r}; expected keys and values"
+        )
     hints = typing.get_type_hints(kind)
     names = [item.name for item in fields(kind)]
     for key in values:
         if key not in names:
             raise ConfigError(f"unknown key {path}{key}{nearest(f'{path}{key}')}")
     made = {
-        key: build(hints[key], value, f"{path}{key}.") if is_dataclass(hints[key]) else convert(value, hints[key], f"{path}{key}")
+        key: build(hints[key], value, f"{path}{key}.")
+        if is_dataclass(hints[key])
+        else convert(value, hints[key], f"{path}{key}")
         for key, value in values.items()
     }
     return kind(**made)

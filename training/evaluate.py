@@ -63,13 +63,20 @@ def read_batch(model: MusicTrOCR, batch: Batch, begin: int, end: int, limit: int
     count, heads, _, width = encoded.cross[0].keys.shape
     token_B = torch.full((count,), begin, device=batch.image_BCHW.device)
     done_B = torch.zeros_like(token_B, dtype=torch.bool)
-    own = [KeysValues(*(encoded.cross[0].keys.new_zeros(count, heads, SLOTS[0], width) for _ in range(2))) for _ in encoded.cross]
+    own = [
+        KeysValues(*(encoded.cross[0].keys.new_zeros(count, heads, SLOTS[0], width) for _ in range(2)))
+        for _ in encoded.cross
+    ]
     read: list[Tensor] = []
     for position in range(min(limit, model.params.max_seq_len)):
         if position == own[0].keys.shape[2]:
             larger = next(slots for slots in SLOTS if slots > position)
-            own = [KeysValues(*(F.pad(part, (0, 0, 0, larger - position)) for part in cache)) for cache in own]
-        logits_BV, new = model.step(token_B, torch.full_like(token_B, position), own, encoded.cross, encoded.mask_B11T)
+            own = [
+                KeysValues(*(F.pad(part, (0, 0, 0, larger - position)) for part in cache)) for cache in own
+            ]
+        logits_BV, new = model.step(
+            token_B, torch.full_like(token_B, position), own, encoded.cross, encoded.mask_B11T
+        )
         for cache, slice_ in zip(own, new, strict=True):
             cache.keys[:, :, position] = slice_.keys[:, :, 0]
             cache.values[:, :, position] = slice_.values[:, :, 0]
@@ -93,11 +100,13 @@ def batches(lines: Lines, rows: list[int], batch_size: int) -> Iterator[Batch]:
 
 @torch.no_grad()
 def teacher_forced(model: MusicTrOCR, batch: Batch) -> dict[str, float]:
-    """Sums over a batch: the tokens' cross-entropy and number, columns with a symbol and how many of them are right."""
+    """Sums over a batch: the tokens' cross-entropy and number, columns with a symbol and those read right."""
     output = model(batch.image_BCHW, batch.valid_width_B, batch.tokens_BN)
     logits = output.logits_BNV.float().flatten(0, 1)
     found = {
-        "loss": float(F.cross_entropy(logits, batch.targets_BN.flatten(), ignore_index=IGNORED, reduction="sum")),
+        "loss": float(
+            F.cross_entropy(logits, batch.targets_BN.flatten(), ignore_index=IGNORED, reduction="sum")
+        ),
         "tokens": float((batch.targets_BN != IGNORED).sum()),
     }
     if output.column_logits_BTV is not None and model.heads is not None:
@@ -131,15 +140,18 @@ def evaluate(
         show: progress bar.
 
     Returns:
-        Percentages (`ser` over tokens, `cer`, `note_accuracy`, `sequence_accuracy`, `column_accuracy` over columns with a
-        symbol), `loss` (cross-entropy a token), `lines`, `seconds`; and the readings.
+        Percentages (`ser` over tokens, `cer`, `note_accuracy`, `sequence_accuracy`, `column_accuracy` over
+        columns with a symbol), `loss` (cross-entropy a token), `lines`, `seconds`; and the readings.
     """
     start = time.perf_counter()
     device = next(model.parameters()).device
     rows = list(range(min(limit or len(lines), len(lines))))
     readings: list[Reading] = []
     sums: dict[str, float] = {}
-    with tqdm(total=len(rows), desc="reading", unit="line", disable=not show) as bar, precision or nullcontext():
+    with (
+        tqdm(total=len(rows), desc="reading", unit="line", disable=not show) as bar,
+        precision or nullcontext(),
+    ):
         for batch in batches(lines, rows, batch_size):
             moved = batch.to(device)
             for name, value in teacher_forced(model, moved).items():
@@ -147,9 +159,14 @@ def evaluate(
             most = batch.targets_BN.shape[1] + longest if longest else model.params.max_seq_len
             found = read_batch(model, moved, tokenizer.bos_id, tokenizer.eos_id, most)
             for name, reference, ids in zip(batch.names, batch.transcriptions, found, strict=True):
-                readings.append(Reading(name, reference, tokenizer.encode(reference), ids, tokenizer.decode(ids)))
+                readings.append(
+                    Reading(name, reference, tokenizer.encode(reference), ids, tokenizer.decode(ids))
+                )
             bar.update(len(found))
-    return score(readings) | means(sums) | {"lines": len(rows), "seconds": round(time.perf_counter() - start, 3)}, readings
+    return score(readings) | means(sums) | {
+        "lines": len(rows),
+        "seconds": round(time.perf_counter() - start, 3),
+    }, readings
 
 
 def score(readings: list[Reading]) -> dict[str, float]:
@@ -159,7 +176,9 @@ def score(readings: list[Reading]) -> dict[str, float]:
         "ser": ser([r.reference_ids for r in readings], [r.ids for r in readings]),
         "cer": cer(texts, read),
         "note_accuracy": note_accuracy(texts, read),
-        "sequence_accuracy": sequence_accuracy([r.reference_ids for r in readings], [r.ids for r in readings]),
+        "sequence_accuracy": sequence_accuracy(
+            [r.reference_ids for r in readings], [r.ids for r in readings]
+        ),
     }
 
 

@@ -1,7 +1,8 @@
-"""Training, top to bottom: settle the hardware, open the data, build the model, go through the steps, leave a checkpoint.
+"""Training, top to bottom: settle the hardware, open the data, build the model, go through the steps, leave
+a checkpoint.
 
-Run: `omr-train configs/pocket.yaml data.dataset_id=DIR --out RUN`, and again with `--resume` after an interruption.
-A run that was killed and resumed gives the same losses as one that was not.
+Run: `omr-train configs/pocket.yaml data.dataset_id=DIR --out RUN`, and again with `--resume` after an
+interruption. A run that was killed and resumed gives the same losses as one that was not.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+import cv2
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import losses
-from .batches import Batch, make_tokenizer
+from .batches import Batch, Sample, make_tokenizer
 from .checkpoint import newest
 from .config import Config, save_config
 from .evaluate import evaluate
@@ -34,7 +37,8 @@ from .run import Material, Run, build_run, open_material, restore, save, say
 
 
 def train(config: Config, folder: Path) -> int:
-    """Train until the last step, the time budget or a signal; goes on from the folder's newest checkpoint if it has one.
+    """Train until the last step, the time budget or a signal; goes on from the folder's newest checkpoint if
+    it has one.
 
     Returns:
         Exit code: 0 done or out of time, 128 + signal when stopped.
@@ -46,6 +50,9 @@ def train(config: Config, folder: Path) -> int:
     say(f"computing on {reason}")
     torch.manual_seed(config.training.seed)
     torch.set_flush_denormal(True)  # denormal activations slow a CPU down tenfold
+    cv2.setNumThreads(
+        1
+    )  # degrading runs between the steps; OpenCV's own threads would take cores from others
     half = hardware.precision if hardware.precision != "fp32" else "no"
     accelerator = Accelerator(mixed_precision=half, cpu=device.type == "cpu")
 
@@ -59,7 +66,13 @@ def train(config: Config, folder: Path) -> int:
         restore(run, checkpoint)
         loader = make_loader(run, material)
     journal = Journal(folder, run.step) if accelerator.is_main_process else None
-    bar = tqdm(total=run.total, initial=run.step, unit="step", mininterval=1 if sys.stderr.isatty() else 60, disable=journal is None)
+    bar = tqdm(
+        total=run.total,
+        initial=run.step,
+        unit="step",
+        mininterval=1 if sys.stderr.isatty() else 60,
+        disable=journal is None,
+    )
 
     training = config.training
     clock = Clock()
@@ -108,7 +121,7 @@ class Clock:
         return rate
 
 
-def make_loader(run: Run, material: Material) -> DataLoader[Batch]:
+def make_loader(run: Run, material: Material) -> DataLoader[Sample]:
     """Batches from the run's place in the data on, without end."""
     stream = Stream(material.plan, run.place, run.accelerator.process_index, run.accelerator.num_processes)
     # A generator of its own: the loader draws a seed from it, which would move the one that dropout uses.
@@ -125,13 +138,11 @@ def make_loader(run: Run, material: Material) -> DataLoader[Batch]:
 
 def one_thread(_worker: int) -> None:
     """Loading runs beside training: OpenCV's own threads would take its cores."""
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
-def grouped(loader: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+def grouped(loader: Iterable[Any], size: int) -> Iterator[list[Batch]]:
     """The batches of one step."""
     batches = iter(loader)
     while group := list(islice(batches, size)):
@@ -157,8 +168,8 @@ def leaving_on_signal(run: Run) -> Iterator[None]:
 def take_step(run: Run, batches: list[Batch]) -> int:
     """One update of the weights from one or more batches.
 
-    Every token weighs the same, whichever batch or process it stands in: sums are divided by the counts of the whole
-    step, and multiplied by the number of processes because gradients are averaged over them.
+    Every token weighs the same, whichever batch or process it stands in: sums are divided by the counts of
+    the whole step, and multiplied by the number of processes because gradients are averaged over them.
 
     Returns:
         Lines learnt from in this process.
@@ -167,7 +178,9 @@ def take_step(run: Run, batches: list[Batch]) -> int:
     weights = losses.weights(config)
     batches = [batch.to(accelerator.device) for batch in batches]
     local = [losses.counts(batch, config) for batch in batches]
-    counts = {name: torch.stack([part[name].to(accelerator.device) for part in local]).sum() for name in weights}
+    counts = {
+        name: torch.stack([part[name].to(accelerator.device) for part in local]).sum() for name in weights
+    }
     if accelerator.num_processes > 1:
         counts = accelerator.reduce(counts, "sum")
     share = learning_rate_factor(config.training.scheduler, run.step, run.total)
@@ -211,7 +224,11 @@ def write_log(run: Run, journal: Journal | None, bar: tqdm, clock: Clock) -> Non
     if journal is None:
         return
     rate = clock.rate() * run.accelerator.num_processes
-    values = means | {"lr": run.optimizer.param_groups[0]["lr"], "samples_per_second": round(rate, 2), "epoch": run.place.epoch}
+    values = means | {
+        "lr": run.optimizer.param_groups[0]["lr"],
+        "samples_per_second": round(rate, 2),
+        "epoch": run.place.epoch,
+    }
     journal.write(run.step, values, "train")
     bar.set_postfix(loss=f"{means['loss']:.3f}", token=f"{means['token']:.3f}", lines_per_s=f"{rate:.1f}")
 
@@ -223,7 +240,9 @@ def check_reading(run: Run, material: Material, journal: Journal | None) -> None
     values: dict[str, float] = {}
     with run.averages.applied():
         for prefix, lines in material.checks.items():
-            found, _ = evaluate(run.model, lines, run.tokenizer, precision=run.accelerator.autocast(), longest=16)
+            found, _ = evaluate(
+                run.model, lines, run.tokenizer, precision=run.accelerator.autocast(), longest=16
+            )
             values |= {f"{prefix}{name}": value for name, value in found.items()}
     journal.write(run.step, values, "eval")
     say(f"step {run.step}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))

@@ -1,6 +1,7 @@
 """What a batch costs: the tokens, and what helps to learn them (dense column labels, CTC, where to look).
 
-Each part is a sum and a count kept apart, so that accumulated batches and several processes weigh every token alike.
+Each part is a sum and a count kept apart, so that accumulated batches and several processes weigh every
+token alike.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
     wanted = weights(config)
     smoothing = config.training.label_smoothing if model.training else 0.0
     logits = output.logits_BNV.float().flatten(0, 1)
-    found = {"token": F.cross_entropy(logits, batch.targets_BN.flatten(), reduction="sum", label_smoothing=smoothing)}
+    found = {
+        "token": F.cross_entropy(
+            logits, batch.targets_BN.flatten(), reduction="sum", label_smoothing=smoothing
+        )
+    }
     if "guide" in wanted and output.guides_GBNT is not None:
         found["guide"] = guide_sum(output.guides_GBNT, batch.look_BN)
     if output.column_logits_BTV is not None and model.heads is not None:
@@ -55,7 +60,10 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
                 weight = logits_BTV.new_ones(logits_BTV.shape[-1])
                 weight[0] = config.training.empty_weight
                 found[name] = F.cross_entropy(
-                    logits_BTV.flatten(0, 1), labels_BT.flatten(), weight if name == "symbol" else None, reduction="sum"
+                    logits_BTV.flatten(0, 1),
+                    labels_BT.flatten(),
+                    weight if name == "symbol" else None,
+                    reduction="sum",
                 )
         if "ctc" in wanted:
             found["ctc"] = ctc_sum(parts[-1], batch, model.stride)
@@ -63,7 +71,7 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
 
 
 def guide_sum(guides_GBNT: Tensor, look_BN: Tensor) -> Tensor:
-    """Cross-entropy between a narrow bell around each token's column and where the guided heads look, mean over heads."""
+    """Cross-entropy between a bell around each token's column and where a guided head looks, mean over heads."""
     placed_BN = look_BN.isfinite()
     columns_T = torch.arange(guides_GBNT.shape[-1], device=look_BN.device) + 0.5
     distance_KT = columns_T - look_BN[placed_BN][:, None]

@@ -1,10 +1,10 @@
 """MusicTrOCR: a picture of one line of music in, the tokens of its ABC text out.
 
-backbone -> projection -> memory -> decoder. `encode` runs once a picture and ends with each decoder layer's keys and
-values of the memory; `step` runs once a token. `export.modules` wraps exactly these two.
+backbone -> projection -> memory -> decoder. `encode` runs once a picture and ends with each decoder layer's
+keys and values of the memory; `step` runs once a token. `export.modules` wraps exactly these two.
 
-Shapes: B batch, C channels, H height, W width, T memory positions, N tokens, D model width, h heads, d width of a head,
-G guided layers, V classes.
+Shapes: B batch, C channels, H height, W width, T memory positions, N tokens, D model width, h heads, d width
+of a head, G guided layers, V classes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class MusicTrOCR(nn.Module):
         ConfigError: sizes that don't fit together.
     """
 
-    def __init__(self, params: ModelParams, vocabulary: int, height: int, channels: int, pretrained: bool = False) -> None:
+    def __init__(
+        self, params: ModelParams, vocabulary: int, height: int, channels: int, pretrained: bool = False
+    ) -> None:
         super().__init__()
         check(params)
         self.params = params
@@ -77,7 +79,9 @@ class MusicTrOCR(nn.Module):
         if params.memory == "grid":
             self.memory = GridMemory(entry.channels, params.d_model)
         else:
-            self.memory = ColumnMemory(entry.channels, entry.grid_height(height), params.d_model, params.mixers)
+            self.memory = ColumnMemory(
+                entry.channels, entry.grid_height(height), params.d_model, params.mixers
+            )
         self.heads: ColumnHeads | None = None
         if params.dense_weight or params.ctc_weight or params.feed_columns:
             ctc = vocabulary if params.ctc_weight else 0
@@ -85,7 +89,14 @@ class MusicTrOCR(nn.Module):
         self.memory_norm = nn.LayerNorm(params.d_model, bias=False)
         guided = min(2, params.n_decoder_layers) if params.guide_weight else 0
         self.decoder = Decoder(
-            vocabulary, params.d_model, params.n_heads, params.n_decoder_layers, params.d_ff, params.max_seq_len, params.dropout, guided
+            vocabulary,
+            params.d_model,
+            params.n_heads,
+            params.n_decoder_layers,
+            params.d_ff,
+            params.max_seq_len,
+            params.dropout,
+            guided,
         )
 
     def encode(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Encoded:
@@ -113,12 +124,19 @@ class MusicTrOCR(nn.Module):
         return Encoded(self.decoder.cross_caches(self.memory_norm(memory_BTD)), mask_B11T, logits_BTV)
 
     def step(
-        self, token_B: Tensor, position_B: Tensor, own: Sequence[KeysValues], cross: Sequence[KeysValues], mask_B11T: Tensor
+        self,
+        token_B: Tensor,
+        position_B: Tensor,
+        own: Sequence[KeysValues],
+        cross: Sequence[KeysValues],
+        mask_B11T: Tensor,
     ) -> tuple[Tensor, list[KeysValues]]:
         """One token more; see `Decoder.step`."""
         return self.decoder.step(token_B, position_B, own, cross, mask_B11T)
 
-    def forward(self, image_BCHW: Tensor, valid_width_B: Tensor, tokens_BN: Tensor, guide: bool = False) -> Output:
+    def forward(
+        self, image_BCHW: Tensor, valid_width_B: Tensor, tokens_BN: Tensor, guide: bool = False
+    ) -> Output:
         """Scores of each next token given the ones before it (teacher forcing)."""
         encoded = self.encode(image_BCHW, valid_width_B)
         decoded = self.decoder(tokens_BN, encoded.cross, encoded.mask_B11T, guide)
@@ -134,7 +152,12 @@ def check(params: ModelParams) -> None:
     if params.memory not in ("grid", "columns"):
         raise ConfigError(f"model.params.memory is {params.memory!r}; use grid or columns")
     if params.d_model % (2 * params.n_heads) or params.d_model % 4:
-        raise ConfigError(f"model.params.d_model is {params.d_model}; it must be a multiple of 4 and of twice n_heads ({params.n_heads})")
-    wants_columns = [name for name in ("dense_weight", "ctc_weight", "guide_weight", "feed_columns") if getattr(params, name)]
+        wanted = f"a multiple of 4 and of twice n_heads ({params.n_heads})"
+        raise ConfigError(f"model.params.d_model is {params.d_model}; it must be {wanted}")
+    wants_columns = [
+        name
+        for name in ("dense_weight", "ctc_weight", "guide_weight", "feed_columns")
+        if getattr(params, name)
+    ]
     if params.memory == "grid" and wants_columns:
         raise ConfigError(f"model.params.{wants_columns[0]} needs model.params.memory=columns; it is grid")

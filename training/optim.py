@@ -27,7 +27,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
     for parameter in model.parameters():
         if parameter.requires_grad:
             (steady if parameter.ndim < 2 or id(parameter) in embeddings else decaying).append(parameter)
-    groups = [{"params": decaying, "weight_decay": config.weight_decay}, {"params": steady, "weight_decay": 0.0}]
+    groups = [
+        {"params": decaying, "weight_decay": config.weight_decay},
+        {"params": steady, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
@@ -53,7 +56,9 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total: int) -> floa
     elif config.type == "Trapezoid":
         high = min(1.0, (total - step) / max(1.0, config.decay_ratio * total))
     else:
-        raise ConfigError(f"training.scheduler.type is {config.type!r}; use LinearWarmup, Cosine or Trapezoid")
+        raise ConfigError(
+            f"training.scheduler.type is {config.type!r}; use LinearWarmup, Cosine or Trapezoid"
+        )
     return config.final_ratio + (1 - config.final_ratio) * high
 
 
@@ -75,7 +80,9 @@ class AveragedWeights:
         current = self.model.state_dict()
         keep = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         names = [name for name, value in current.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in names], [current[name] for name in names], 1 - keep)
+        torch._foreach_lerp_(
+            [self.average[name] for name in names], [current[name] for name in names], 1 - keep
+        )
         for name, value in current.items():
             if not value.is_floating_point():
                 self.average[name].copy_(value)
@@ -113,4 +120,6 @@ def restore_states(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: 
         parameter = parameters[name]
         # Same memory layout as the parameter (channels last), which the fused kernel relies on.
         like = parameter if value.shape == parameter.shape else value
-        optimizer.state[parameter][kind] = torch.empty_like(like, dtype=value.dtype, device=parameter.device).copy_(value)
+        optimizer.state[parameter][kind] = torch.empty_like(
+            like, dtype=value.dtype, device=parameter.device
+        ).copy_(value)

@@ -1,4 +1,5 @@
-"""Which lines make up which batch: a pure function of the seed, the epoch and the step, so that a resumed run goes on exactly.
+"""Which lines make up which batch: a pure function of the seed, the epoch and the step, so that a resumed
+run goes on exactly.
 
 A batch holds lines of one width bucket: padding costs as much as music.
 """
@@ -65,7 +66,15 @@ class Plan:
     def of(cls, config: Config, widths: Sequence[int], buckets: tuple[int, ...], processes: int) -> Plan:
         training = config.training
         group = training.gradient_accumulation_steps * processes
-        return cls(widths, buckets, training.batch_size, training.batch_width, group, training.seed, training.curriculum)
+        return cls(
+            widths,
+            buckets,
+            training.batch_size,
+            training.batch_width,
+            group,
+            training.seed,
+            training.curriculum,
+        )
 
     def size(self, bucket: int) -> int:
         """Lines in a batch of a bucket; never more than four times `batch_size`."""

@@ -1,4 +1,5 @@
-"""Which number format to train in: measured, not guessed, because the same instruction is 2x faster on one processor and
+"""Which number format to train in: measured, not guessed, because the same instruction is 2x faster on one
+processor and
 50x slower on the next."""
 
 from __future__ import annotations
@@ -96,5 +97,7 @@ def settle_precision(hardware: HardwareConfig, device: torch.device) -> tuple[Ha
         return replace(hardware, threads=threads), f"{said}: {hardware.precision} ({why})"
     precision, reason = measure(device)
     if hardware.processor:
-        reason += f"; the run began on another processor, {hardware.processor}, in {hardware.precision}: losses may differ from here on"
-    return replace(hardware, precision=precision, processor=processor, threads=threads), f"{said}: {precision} ({reason})"
+        before = f"{hardware.processor} in {hardware.precision}"
+        reason += f"; the run began on another processor, {before}: losses may differ from here on"
+    settled = replace(hardware, precision=precision, processor=processor, threads=threads)
+    return settled, f"{said}: {precision} ({reason})"

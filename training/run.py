@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from: lines, how they become batches, and the lines read to check, by name of the check."""
+    """What a run learns from: lines, how they become batches, and by name the lines read to check."""
 
     lines: Lines
     plan: Plan
@@ -90,14 +90,17 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
     longest = config.model.params.max_seq_len
     left_out = {
         f"longer than {longest} tokens": set(lines.token_counts_over(longest - 1)),
-        f"wider than {preparation.width_buckets[-1]} px": {row for row, w in enumerate(widths) if w > preparation.width_buckets[-1]},
+        f"wider than {preparation.width_buckets[-1]} px": {
+            row for row, w in enumerate(widths) if w > preparation.width_buckets[-1]
+        },
     }
     kept = [row for row in range(len(rows)) if not any(row in rows_ for rows_ in left_out.values())]
     for why, rows_ in left_out.items():
         if rows_:
             say(f"left out of training: {len(rows_)} lines {why}")
     if not kept:
-        raise InputError(f"data set {data.dataset_id!r} has no line this model can hold: raise max_seq_len or width_buckets")
+        wanted = "raise max_seq_len or width_buckets"
+        raise InputError(f"data set {data.dataset_id!r} has no line this model can hold: {wanted}")
     if len(kept) < len(rows):
         lines.rows = rows.select(kept)
     plan = Plan.of(config, [widths[row] for row in kept], preparation.width_buckets, processes)
@@ -107,11 +110,13 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
     checks = {"": Lines(val, preparation, tokenizer, stride, seed)}
     if data.degrade:
         checks["degraded_"] = Lines(val, preparation, tokenizer, stride, seed, data.degrade)
-    say(f"data: {len(kept)} lines to learn from, about {plan.steps()} steps an epoch; {len(val)} lines to check on")
+    say(f"data: {len(kept)} lines to learn from, about {plan.steps()} steps an epoch; {len(val)} to check on")
     return Material(lines, plan, checks)
 
 
-def build_run(config: Config, folder: Path, accelerator: Accelerator, tokenizer: Tokenizer, plan: Plan) -> Run:
+def build_run(
+    config: Config, folder: Path, accelerator: Accelerator, tokenizer: Tokenizer, plan: Plan
+) -> Run:
     """Model, optimizer and averages at step 0, on the device."""
     params, training = config.model.params, config.training
     preparation = make_preparation(config)
@@ -126,7 +131,8 @@ def build_run(config: Config, folder: Path, accelerator: Accelerator, tokenizer:
     averages = AveragedWeights(model, training.optimizer.ema_decay)
     count = sum(parameter.numel() for parameter in model.parameters())
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
-    say(f"model: {count / 1e6:.2f}M parameters, {params.vision_model_name}, {params.memory} memory; {total} steps")
+    named = f"{params.vision_model_name}, {params.memory} memory"
+    say(f"model: {count / 1e6:.2f}M parameters, {named}; {total} steps")
     return Run(config, folder, accelerator, model, wrapped, optimizer, averages, tokenizer, total)
 
 
@@ -142,7 +148,9 @@ def save(run: Run) -> Path:
     }  # fmt: skip
     folder = run.folder / "checkpoints" / f"step-{run.step:08d}"
     if run.accelerator.is_main_process:
-        folder = save_checkpoint(run.folder, run.config, run.tokenizer, run.averages.average, tensors, progress)
+        folder = save_checkpoint(
+            run.folder, run.config, run.tokenizer, run.averages.average, tensors, progress
+        )
     run.accelerator.wait_for_everyone()
     return folder
 

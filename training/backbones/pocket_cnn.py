@@ -1,4 +1,5 @@
-"""A small residual network for lines 96 px high at 7 px per staff space: plain 3x3 convolutions, which every CPU runs well.
+"""A small residual network for lines 96 px high at 7 px per staff space: plain 3x3 convolutions, which every
+CPU runs well.
 
 A column of its features is 8 px wide, a little less than a notehead; a row is 16 px high.
 """
@@ -15,7 +16,11 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(channels, channels), nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        self.body = nn.Sequential(
+            conv(channels, channels),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return torch.relu(x_BCHW + self.body(x_BCHW))
@@ -23,7 +28,9 @@ class Block(nn.Module):
 
 def conv(channels_in: int, channels_out: int, stride: int | tuple[int, int] = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
+        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -44,15 +51,27 @@ class PocketCnn(nn.Module):
         )
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        # White paper is 1 (mean 0.5, std 0.5). As ink, paper is 0, so the zeros around the picture look like paper.
+        # White paper is 1 (mean 0.5, std 0.5). As ink, paper is 0, so the zeros around the picture look like
+        # paper.
         features_BCHW: Tensor = self.layers(1 - image_BCHW)
         return features_BCHW
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:
     if pretrained:
-        raise OmrError("pocket_cnn has no pretrained weights: set model.params.pretrained=false, or start from a checkpoint with init_from")
+        raise OmrError(
+            "pocket_cnn has no pretrained weights: set model.params.pretrained=false, "
+            "or start from a checkpoint with training.init_from"
+        )
     return PocketCnn(channels)
 
 
-BACKBONE = Backbone(build=build, channels=192, stride=8, height_stride=16, image_channels=1, width_multiple=8, debug_size=(32, 128))
+BACKBONE = Backbone(
+    build=build,
+    channels=192,
+    stride=8,
+    height_stride=16,
+    image_channels=1,
+    width_multiple=8,
+    debug_size=(32, 128),
+)
