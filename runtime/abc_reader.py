@@ -117,6 +117,9 @@ def read_bar(text: str) -> str:
     return "[|" if text.startswith("[") else "||" if text.count("|") > 1 else "|"
 
 
+NOTHING = Event()
+
+
 class _Scanner:
     def __init__(self, strict: bool) -> None:
         self.strict = strict
@@ -125,7 +128,7 @@ class _Scanner:
         self.header = {"clef": "treble", "key": "0", "meter": ""}
         self.state = dict(self.header)
         self.in_header = True
-        self.pending = Event()
+        self.pending = NOTHING  # what was read of the next note: graces, slurs, decorations, tuplet
         self.broken: Fraction | None = None
         self.open_slurs: list[int] = []  # indices of the events where open slurs start
 
@@ -199,13 +202,13 @@ class _Scanner:
             self.broken = None
         if pending.slur_starts:
             self.open_slurs += [len(self.items)] * pending.slur_starts
-        self.items.append(
-            replace(
+        if pending is not NOTHING:
+            event = replace(
                 event, graces=pending.graces, slur_starts=pending.slur_starts, decorations=pending.decorations,
                 tuplet=pending.tuplet,
             )  # fmt: skip
-        )
-        self.pending = Event()
+        self.items.append(event)
+        self.pending = NOTHING
 
     def scale(self) -> Fraction:
         return (self.unit or Fraction(1, 8)) * 8
@@ -347,7 +350,9 @@ def tidy(tune: Tune) -> Tune:
         open_slurs = open_slurs[: len(open_slurs) - ends] + [index] * item.slur_starts
         following = items[index + 1] if index + 1 < len(items) else None
         beamable = item.flagged and isinstance(following, Event) and following.flagged
-        items[index] = replace(item, slur_ends=ends, space=beamable and item.space)
+        if item.slur_ends != ends or (item.space and not beamable):
+            item = replace(item, slur_ends=ends, space=beamable and item.space)
+        items[index] = item
     for index in open_slurs:
         event = _event(items[index])
         items[index] = replace(event, slur_starts=event.slur_starts - 1)

@@ -23,6 +23,7 @@ from runtime.errors import MissingExtraError
 COLLECTIONS = ("oneills1850", "airdsAirs", "ryansMammoth")
 OPT_IN = ("essenFolksong",)  # distribution permitted for non-commercial use only
 SPLITS = (("train", 90), ("val", 5), ("test", 5))  # percent of clusters
+DRAWABLE = frozenset(d for d in DURATIONS if d >= Fraction(1, 4))
 SHARED = 0.3  # share of the shorter tune's 8-grams that makes two tunes versions of one
 
 
@@ -80,8 +81,10 @@ def _simple_event(event: Event) -> list[Item]:
     if (event.rest == "Z" and event.duration > 1) or (event.tuplet and event.tuplet != (3, 2, 3)):
         raise AbcError(f"{event.rest or event.tuplet} is out of scope")
     graces = tuple(Grace(g.pitches, g.slash) for g in event.graces)
-    event = replace(event, decorations=(), graces=graces, rest="z" if event.rest in ("z", "x") else event.rest)
-    if event.duration in DURATIONS and event.duration >= Fraction(1, 4):
+    rest = "z" if event.rest in ("z", "x") else event.rest
+    if event.decorations or graces or rest != event.rest:
+        event = replace(event, decorations=(), graces=graces, rest=rest)
+    if event.duration in DRAWABLE:
         return [event]
     lengths = split_duration(event.duration)
     if not lengths or min(lengths) < Fraction(1, 4):
