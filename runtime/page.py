@@ -14,7 +14,7 @@ from .trace import trace
 
 MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
 MAX_SEEDS = 400
-MAX_JOIN = 20.0  # staff spaces
+MAX_JOIN, MAX_OVERLAP = 24.0, 8.0  # staff spaces between, or shared by, pieces of one staff
 SMALL_SPACE = 9.0  # px; below this, the lines of a blurred picture merge unless it is drawn larger
 MAX_SIDE = 4_500  # px; larger pages are looked at reduced
 
@@ -73,8 +73,9 @@ def _traced(grey: Grey) -> list[StaffGeometry]:
         staff = trace(grey, seed)
         if staff is not None and not any(_covers(other, staff) for other in found):
             found.append(staff)
-    joined = [traced for staff in _joined(found) if (traced := trace(grey, staff)) is not None]
-    return sorted(_plausible(joined), key=lambda staff: float(staff.y.mean()))
+    joined = _joined(found)
+    whole = [staff if staff in found else trace(grey, staff, certain=True) for staff in joined]
+    return sorted(_plausible(staff for staff in whole if staff), key=lambda staff: float(staff.y.mean()))
 
 
 def _joined(pieces: list[StaffGeometry]) -> list[StaffGeometry]:
@@ -83,22 +84,31 @@ def _joined(pieces: list[StaffGeometry]) -> list[StaffGeometry]:
     joined: list[StaffGeometry] = []
     while rest:
         staff = rest.pop(0)
-        for other in list(rest):
+        for other in [piece for piece in rest if piece.x[-1] > staff.x[-1]]:
             if _carries_on(staff, other):
                 rest.remove(other)
-                columns = [np.concatenate([getattr(s, name) for s in (staff, other)]) for name in ("x", "y", "space")]
-                staff = StaffGeometry(*columns)
+                staff = _together(staff, other)
         joined.append(staff)
     return joined
 
 
+def _together(left: StaffGeometry, right: StaffGeometry) -> StaffGeometry:
+    left_end = min(float(left.x[-1]), float(right.x[0])) - left.mean_space
+    start = max(float(left.x[-1]), float(right.x[0])) + left.mean_space
+    first, then = left.x <= max(left_end, left.x[0]), right.x >= min(start, right.x[-1])
+    x, y, space = (
+        np.concatenate([getattr(left, name)[first], getattr(right, name)[then]]) for name in ("x", "y", "space")
+    )
+    return StaffGeometry(x, y, space)
+
+
 def _carries_on(left: StaffGeometry, right: StaffGeometry) -> bool:
+    """Whether `right`, carried on to where `left` ends, meets it. Pieces may overlap by a clef's width."""
     gap = float(right.x[0] - left.x[-1]) / left.mean_space
-    if not 0 < gap < MAX_JOIN or abs(right.mean_space / left.mean_space - 1) > 0.15:
+    if not -MAX_OVERLAP < gap < MAX_JOIN or abs(right.mean_space / left.mean_space - 1) > 0.15:
         return False
-    half = gap / 2
-    y_left = left.at(np.array([left.along()[-1] + half]))[1][0]
-    y_right = right.at(np.array([-half]))[1][0]
+    y_left = left.at(np.array([left.along()[-1] + gap / 2]))[1][0]
+    y_right = right.at(np.array([-gap / 2]))[1][0]
     return bool(abs(y_left - y_right) < 0.6 * left.mean_space)
 
 

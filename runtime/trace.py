@@ -19,41 +19,48 @@ from .image import whiten
 SPACE = 10  # px of a staff space in the straightened strip
 HALF = 5  # staff spaces looked at above and below the middle line
 MIDDLE = HALF * SPACE - 1  # row of the middle line among the ridges (each averages two rows of the strip)
+LINES = (-2, -1, 0, 1, 2)  # staff spaces from the middle line
+GAPS = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
 REACH = 12  # the offset searched, in px of the strip
 MIN_CONTRAST = 4.0  # grey levels between a line and the paper beside it
 SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # staff spaces tried, relative to the guess
 ROUNDS = 12
-MAX_GAP = 6.0  # staff spaces of ink that hide the lines inside a staff
+MAX_GAP = 10.0  # staff spaces of ink that hide the lines inside a staff
 MAX_INK = 4  # staff spaces of it taken on beyond the last visible lines
 COVER = 4 * SPACE + 1  # px of the strip over which a line must come through
 STIFFNESS = 60.0  # of the smoothed line; bends over less than about six staff spaces are noise
 
 
-def trace(grey: Grey, seed: StaffGeometry) -> StaffGeometry | None:
+def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> StaffGeometry | None:
     """The whole staff that a seed is part of.
 
     Args:
         grey: the page.
         seed: a short, roughly right piece of a staff.
+        certain: all of the seed is staff, even where its lines are hidden.
 
     Returns:
         The staff from its first to its last line end, or None where there is none after all.
     """
     staff = resampled(seed)
-    grown = 8.0
-    done = 0
+    known = (0.0, float(staff.along()[-1])) if certain else None
+    grown, settled = 16.0, False
     for _ in range(ROUNDS):
-        longer, before = extended(staff, grown), staff
+        longer = extended(staff, grown)
         longer = refined(longer, look(grey, longer, grown))
-        ends = visible_ends(look(grey, longer, grown))
+        if known is not None:
+            known = (known[0] + grown, known[1] + grown)
+        ends = visible_ends(look(grey, longer, grown), known)
         if ends is None:
             return None
+        if known is not None:
+            known = (known[0] - ends[0], known[1] - ends[0])
+        gained = ends[1] - ends[0] - float(staff.along()[-1])
         staff = resampled(longer, *ends)
-        gained = max(ends[1] - ends[0] - before.along()[-1], 0.0)
-        grown = min(2 * grown, 40.0) if gained > 0.8 * grown else 8.0
-        done = done + 1 if gained < 0.5 else 0
-        if done == 2:
+        if gained < 0.5 and settled:
             break
+        settled = gained < 0.5
+        grown = min(2 * grown, 48.0) if gained > 0.8 * grown else 8.0
     return staff
 
 
@@ -118,13 +125,13 @@ def look(grey: Grey, staff: StaffGeometry, unsure: float) -> Strip:
 
 def _level(values: Floats, least: float = MIN_CONTRAST) -> float:
     """How strong the lines are where they can be seen."""
-    return max(float(np.quantile(np.median(_line_rows(values), axis=0), 0.6)), least)
+    return max(float(np.quantile(np.median(_rows(values, LINES), axis=0), 0.6)), least)
 
 
-def _line_rows(ridge: Floats) -> Floats:
-    """The strongest value near each of the five lines: [5, W]."""
-    rows = [round(MIDDLE + k * SPACE) for k in (-2, -1, 0, 1, 2)]
-    return np.stack([ridge[row - 1 : row + 2].max(axis=0) for row in rows])
+def _rows(values: Floats, places: tuple[float, ...]) -> Floats:
+    """The strongest value near each of some places, given in staff spaces from the middle line: [places, W]."""
+    rows = [round(MIDDLE + place * SPACE) for place in places]
+    return np.stack([values[row - 1 : row + 2].max(axis=0) for row in rows])
 
 
 def comb(ridge: Floats, scale: float = 1.0) -> Floats:
@@ -221,25 +228,32 @@ def smoothed(values: Floats, weight: Floats, stiffness: float = STIFFNESS) -> Fl
     return np.asarray(np.linalg.solve(system, weight * values))
 
 
-def visible_ends(strip: Strip) -> tuple[float, float] | None:
+def visible_ends(strip: Strip, known: tuple[float, float] | None = None) -> tuple[float, float] | None:
     """First and last place of the staff, in staff spaces along the strip, or None where none runs through.
 
     Among dense notes hardly a column shows all lines, but over a few staff spaces each of them comes through.
-    The staff is the longest stretch that no gap of more than `MAX_GAP` interrupts.
+    The staff is the longest stretch that no gap of more than `MAX_GAP` interrupts; from `known[0]` to
+    `known[1]` there is staff for certain.
     """
-    lines = _line_rows(strip.ridge)
+    lines = _rows(strip.ridge, LINES)
     cover = np.sort(cv2.blur(lines, (COVER, 1), borderType=cv2.BORDER_CONSTANT), axis=0)
-    running = (cover[1] > 0.15) & (cover.mean(axis=0) > 0.3)  # one line may lie under a beam all the way
+    # Noise and print that shines through make strokes as well, but between all lines as often as on them.
+    gaps = cv2.blur(_rows(strip.ridge, GAPS), (COVER, 1), borderType=cv2.BORDER_CONSTANT)
+    noise = np.median(gaps, axis=0)
+    running = (cover[1] > 0.12 + noise) & (cover.mean(axis=0) > 0.25 + noise)  # a beam may hide one line
     clear = np.sort(cv2.blur(lines, (5, 1), borderType=cv2.BORDER_CONSTANT), axis=0)
     # The few columns before a clef are no stretch, but there nothing hides the lines.
-    places = np.flatnonzero((running & (clear[2] > 0.5)) | (clear[1] > 0.5))
+    seen = (running & (clear[2] > 0.5)) | ((clear[1] > 0.6) & (noise < 0.2))
+    if known is not None:
+        seen[round(known[0] * SPACE) : round(known[1] * SPACE)] = True
+    places = np.flatnonzero(seen)
     if len(places) == 0:
         return None
     runs = np.split(places, np.flatnonzero(np.diff(places) > MAX_GAP * SPACE) + 1)
     longest = max(runs, key=len)
     if len(longest) < 2 * SPACE:
         return None
-    inked = strip.ink[MIDDLE - 2 * SPACE : MIDDLE + 2 * SPACE + 1].mean(axis=0) > 0.15
+    inked = (strip.ink[MIDDLE - 2 * SPACE : MIDDLE + 2 * SPACE + 1] > 0.8).mean(axis=0) > 0.12
     left, right = _with_ink(inked, int(longest[0]), -1), _with_ink(inked, int(longest[-1]), 1)
     return left / SPACE, (right + 1) / SPACE
 
