@@ -1,0 +1,64 @@
+# make help        what each target does
+# PYTHON=python3.12 make setup        another Python (3.11 or newer)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PAGE ?= tests/data/demo.png
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test test-slow check docs wheel lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11, \
+	which requirements.lock needs: PYTHON=python3.11 make $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# Reading needs the base install alone: versions from the lock, no torch.
+$(VENV)/.base: requirements.lock pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/.all: requirements.lock pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.base $@
+
+setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
+
+demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI and a picture in out/demo
+	@mkdir -p out/demo
+	$(BIN)/omr-transcribe $(PAGE) -o out/demo/ --overlay out/demo/overlay.png
+	@echo "written:" && ls -1 out/demo/*
+
+test: setup  ## all tests but the slow ones
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-slow: setup  ## the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: setup  ## ruff, and mypy --strict on runtime
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: setup  ## write help and tables into the documents again
+	$(BIN)/python docs/generate.py
+
+wheel: setup  ## build the wheel and read a page with it in a fresh venv
+	.ci/try-wheel $(PAGE)
+
+lock:  ## write requirements.lock again, newest versions but for torch
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet torch==2.13.0 torchvision==0.28.0 '.[all]'
+	build/lock/bin/pip freeze --all --exclude pip --exclude omr-in-a-phone \
+	| sed -E 's/\+[a-z0-9.]+$$//; /^(nvidia-|cuda-|triton)/d' > requirements.lock
+	rm -rf build/lock
+
+clean:  ## remove what was built, and .venv
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

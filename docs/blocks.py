@@ -1,0 +1,50 @@
+"""Generated parts of the documents: help of the commands, tables of what each registry holds.
+
+`make docs` lets cog write them into the documents again; tests/test_readme.py fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.source import ROOT, Source, project, registries
+
+
+def help_of(command: str, *subcommand: str) -> str:
+    """What `command subcommand --help` prints, as a code block."""
+    module = project()["scripts"][command].split(":")[0].removesuffix(".__main__")
+    done = subprocess.run(
+        [sys.executable, "-m", module, *subcommand, "--help"],
+        cwd=ROOT, env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return f"```text\n{done.stdout.strip()}\n```\n"
+
+
+def entries(package: str) -> str:
+    """A table of the entries of a registry: name, what its docstring says, the extra it needs."""
+    assert package in registries(), f"{package} is no registry"
+    files = sorted((ROOT / package.replace(".", "/")).glob("[a-z]*.py"))
+    rows = [Source(ROOT, file) for file in files]
+    needs_extra = any(row.extra() for row in rows)
+    head = ["name", "what it is", *(["extra"] if needs_extra else [])]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        lines.append([f"`{row.path.stem}`", row.summary, *([row.extra() or ""] if needs_extra else [])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def model_card(file: str = "training/checkpoints/pocket/MODEL_CARD.md", heading: str = "Figures") -> str:
+    """The section of the shipped model's card under `heading`, without the heading itself."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    match = re.search(rf"^##+ {heading}\n(.*?)(?=^#|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    assert match, f"{file} has no section {heading!r}"
+    return match[1].strip() + "\n"
+
+
+def picture(file: str, text: str) -> str:
+    """A picture, if it is there."""
+    return f"![{text}]({file})\n" if Path(ROOT / file).exists() else ""
