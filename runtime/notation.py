@@ -1,0 +1,63 @@
+"""Canonical ABC as MusicXML and MIDI: one piece of one or more pages.
+
+As many notes are written as there are noteheads: `noteheads` counts them (chords by their notes, grace notes too),
+MusicXML holds that many `note` elements with a pitch, MIDI that many note-ons less the `tied` ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .abc import Tune
+from .abc_reader import parse
+from .measures import Piece, cut
+from .notation_midi import write_midi
+from .notation_xml import XmlWriter
+
+Pages = str | Tune | Sequence[str | Tune]
+
+
+def piece(pages: Pages) -> Piece:
+    """Read one page or several as one piece; text is read leniently."""
+    several = [pages] if isinstance(pages, str | Tune) else list(pages)
+    return cut([parse(page) if isinstance(page, str) else page for page in several] or [Tune()])
+
+
+def to_musicxml(pages: Pages, title: str = "") -> bytes:
+    """MusicXML 4.0 (partwise, uncompressed, UTF-8) of one page or several."""
+    return XmlWriter(piece(pages), title).write()
+
+
+def to_midi(pages: Pages, tempo: float = 120, unfold: bool = False) -> bytes:
+    """A standard MIDI file of one page or several.
+
+    Args:
+        pages: ABC texts or tunes, in order.
+        tempo: quarters a minute.
+        unfold: play repeats and endings; otherwise every measure once.
+    """
+    return write_midi(piece(pages), tempo, unfold)
+
+
+@dataclass(frozen=True)
+class NoteCount:
+    """Noteheads of a piece.
+
+    Attributes:
+        noteheads: all, those of chords and grace notes included.
+        tied: those that only continue the note before.
+    """
+
+    noteheads: int
+    tied: int
+
+
+def count_notes(pages: Pages) -> NoteCount:
+    """Noteheads in the ABC: what MusicXML must hold, and less `tied` what MIDI must play."""
+    heads = tied = 0
+    for measure in piece(pages).measures:
+        for placed in measure.events:
+            heads += len(placed.sounded.tones) + sum(len(chord) for chord in placed.sounded.graces)
+            tied += sum(tone.tied for tone in placed.sounded.tones)
+    return NoteCount(heads, tied)
