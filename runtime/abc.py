@@ -93,7 +93,8 @@ class Event:
     @property
     def dots(self) -> int:
         """Augmentation dots: 0 to 2."""
-        return {1: 0, 3: 1, 7: 2}.get(self.duration.numerator, 0)
+        top = self.duration.numerator
+        return {3: 1, 7: 2}.get(top // (top & -top), 0) if top else 0  # the numerator's odd part
 
     @property
     def base(self) -> Fraction:
