@@ -81,7 +81,8 @@ def _spell_event(event: Event, sounded: Sounded) -> list[str]:
     out = [f"grace:{_names(grace)}" for grace in sounded.graces]
     length = f"{sounded.length.numerator}/{sounded.length.denominator}"
     if event.rest == "Z":
-        out.append(f"multirest:{event.duration}" if event.duration > 1 else "rest:measure")
+        bars = int(event.duration)  # a reading may hold Z3/2
+        out.append(f"multirest:{bars}" if bars > 1 else "rest:measure")
     elif event.rest == "z":
         out.append(f"rest:{length}")
     elif event.pitches:
