@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from .geometry import Grey, StaffGeometry
+from .orientation import lies_sideways, turn, upside_down
 from .staff_lines import find_hits, seeds
 from .trace import trace
 
@@ -32,10 +33,35 @@ class System:
     staves: tuple[StaffGeometry, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A page the right way up, and what stands on it.
+
+    Attributes:
+        grey: the page after turning.
+        turned: quarter turns clockwise that brought it up, 0 to 3.
+        systems: from top to bottom; empty where there is no staff.
+    """
+
+    grey: Grey
+    turned: int
+    systems: tuple[System, ...]
+
+
+def lay_out(grey: Grey) -> Layout:
+    """Turns a page the right way up and finds its systems."""
+    turned = 1 if lies_sideways(grey) else 0
+    page = turn(grey, turned)
+    systems = find_systems(page)
+    if upside_down(page, [system.staves[0] for system in systems]):
+        turned, page = turned + 2, turn(page, 2)
+        systems = find_systems(page)
+    return Layout(page, turned, tuple(systems))
+
+
 def find_systems(grey: Grey) -> list[System]:
     """All systems of an upright page from top to bottom; empty where there is no staff."""
-    staves = find_staves(grey)
-    return [System(staff.box(), (staff,)) for staff in staves]
+    return [System(staff.box(), (staff,)) for staff in find_staves(grey)]
 
 
 def find_staff(grey: Grey) -> StaffGeometry | None:

@@ -51,9 +51,9 @@ def _none(step: int) -> Hits:
     return Hits(np.empty(0), np.empty(0), np.empty(0), step)
 
 
-def find_hits(grey: Grey) -> Hits:
+def find_hits(grey: Grey, columns: int = MAX_COLUMNS) -> Hits:
     """Five equidistant strokes in the columns of a page, at the stroke size that shows most of them."""
-    step = max(1, grey.shape[1] // MAX_COLUMNS)
+    step = max(1, grey.shape[1] // columns)
     best = _none(step)
     for reach in REACHES:
         if 12 * reach > 3 * grey.shape[0]:
