@@ -7,6 +7,7 @@ versions of one tune stand in two splits.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import re
@@ -109,6 +110,7 @@ def melody(tune: Tune) -> list[tuple[int, Fraction]]:
     return [(e.pitches[-1].step, e.duration) for e in tune.events if not e.rest]
 
 
+@functools.cache
 def load_sources(collections: tuple[str, ...] = COLLECTIONS) -> tuple[list[Source], Counter[str]]:
     """All tunes that are in scope, split, and a count of what was left out and why."""
     left_out: Counter[str] = Counter()

@@ -57,6 +57,15 @@ def draw_many(engraver: Engraver, tunes: list[Tune], rngs: list[np.random.Genera
     return out
 
 
+def as_read(page: np.ndarray) -> np.ndarray:
+    """A degraded picture as the reader would cut it; its middle rows where no staff is found, so that it counts."""
+    staff = find_staff(page)
+    if staff is None:
+        top = (page.shape[0] - HEIGHT) // 2
+        return page[top : top + HEIGHT]
+    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
+
+
 def normalised(page: np.ndarray) -> np.ndarray:
     """A picture of one staff at any size, brought to 7 px a staff space by the reader's own staff finder.
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from runtime.abc import ACCIDENTALS, Bar, Event, Grace, Item, Pitch, Tune
 
-# Meter -> (length of a bar, length of a beat), in eighths.
+# Meter -> (length of a bar, length of a beat, weight), lengths in eighths; what real tunes hold weighs less.
 METER_BEATS = {
-    "C": (8, 2), "C|": (8, 4), "2/4": (4, 2), "3/4": (6, 2), "4/4": (8, 2), "2/2": (8, 4), "3/2": (12, 4),
-    "3/8": (3, 3), "6/8": (6, 3), "9/8": (9, 3), "12/8": (12, 3), "5/4": (10, 2), "6/4": (12, 6),
+    "C": (8, 2, 1), "C|": (8, 4, 1), "2/4": (4, 2, 0.5), "3/4": (6, 2, 1.5), "4/4": (8, 2, 1.7), "2/2": (8, 4, 1), "3/2": (12, 4, 2.2),
+    "3/8": (3, 3, 1.5), "6/8": (6, 3, 0.5), "9/8": (9, 3, 1.7), "12/8": (12, 3, 2.2), "5/4": (10, 2, 2.8), "6/4": (12, 6, 2.2),
 }  # fmt: skip
+WEIGHTS = [weight for _, _, weight in METER_BEATS.values()]
 BEATS = {  # ways to fill a beat; a leading "3" item is a triplet
     2: ["2", "1 1", "1 1", "1/2 1/2 1/2 1/2", "1 1/2 1/2", "1/2 1/2 1", "3/2 1/2", "1/2 3/2", "1/2 1 1/2", "t1 1 1",
         "t1/2 1/2 1/2 1", "3/4 1/4 1", "1/4 1/4 1/4 1/4 1", "1 3/4 1/4", "1/4 1/4 1/2 1", "3/4 1/4 3/4 1/4"],
@@ -23,14 +24,14 @@ BEATS = {  # ways to fill a beat; a leading "3" item is a triplet
         "1/2 1/2 1/2 1/2 1 1"],
     6: ["6", "4 2", "2 4", "2 2 2", "3 1 2", "3 3", "1 1 1 1 1 1", "4 1 1"],
 }  # fmt: skip
-WHOLE_BARS = {3: [3], 4: [4], 6: [6], 8: [8, 8, "4 4", "6 2"], 12: [12, 12, "8 4", "6 6"]}
+WHOLE_BARS = {3: [3], 4: [4], 6: [6], 8: [8, 8, "4 4", "6 2"], 12: [12, 12, 12, "8 4", "6 6"]}
 BAR_LINES = ["|", "||", "|]", ":|", "::", "|:"]
 
 
 def invent(bars: int, rng: np.random.Generator) -> Tune:
     """A line of `bars` bars in a random meter around the treble staff; keys and clefs are varied later."""
-    meter = str(rng.choice(list(METER_BEATS)))
-    length, beat = METER_BEATS[meter]
+    meter = str(rng.choice(list(METER_BEATS), p=np.array(WEIGHTS) / sum(WEIGHTS)))
+    length, beat, _ = METER_BEATS[meter]
     odds = {
         "rest": float(rng.choice([0.02, 0.08, 0.2])), "chord": float(rng.choice([0, 0, 0.15, 0.5])),
         "accidental": float(rng.choice([0.02, 0.1, 0.3])), "grace": float(rng.choice([0, 0, 0.05, 0.15])),
@@ -50,7 +51,7 @@ def _bar_odds(last: bool) -> list[float]:
 
 
 def _bar(length: int, beat: int, rng: np.random.Generator, odds: dict[str, float]) -> list[Item]:
-    if rng.random() < 0.12 and length in WHOLE_BARS:
+    if rng.random() < 0.2 and length in WHOLE_BARS:
         options = WHOLE_BARS[length]
         return _events(str(options[int(rng.integers(len(options)))]), rng, odds)
     out: list[Item] = []
