@@ -1,0 +1,96 @@
+"""A newcomer adds a backbone by adding one file: it trains and exports, and no other file is touched."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from tests.source import ROOMS, ROOT
+
+NAME = "two_convolutions"
+FILE = '''"""Two convolutions: 16 px of width a column."""
+
+from torch import nn
+
+from training.backbone import Backbone
+
+
+def build(channels: int, pretrained: bool) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, 12, 5, 4, 2), nn.GELU(), nn.Conv2d(12, 24, 5, 4, 2))
+
+
+BACKBONE = Backbone(build=build, channels=24, stride=16, height_stride=16, image_channels=1, width_multiple=16)
+'''
+LABEL = "X:1\nL:1/8\n[M:4/4]\nK:C clef=treble\nCDEF GABc|\n"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with one more file, and beside it a data set of noise."""
+    folder = tmp_path_factory.mktemp("copy")
+    for room in ROOMS:
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "bundles")
+        shutil.copytree(ROOT / room, folder / room, ignore=ignored)
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "training" / "backbones" / f"{NAME}.py").write_text(FILE)
+    rng = np.random.default_rng(1)
+    pictures = [Image.fromarray(rng.integers(0, 255, (96, 120), np.uint8)) for _ in range(4)]
+    rows = datasets.Dataset.from_dict({
+        "image": [{"bytes": png(picture), "path": None} for picture in pictures],
+        "transcription": [LABEL] * 4,
+        "filename": [f"noise{number}" for number in range(4)],
+        "symbols": [[[0, 10, 1, 3, 0]]] * 4,
+    }).cast_column("image", datasets.Image())
+    datasets.DatasetDict({"train": rows, "val": rows.select([0])}).save_to_disk(folder / "data")
+    return folder
+
+
+def png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "png")
+    return out.getvalue()
+
+
+def run(copy: Path, room: str, *arguments: str) -> str:
+    """`python -m room` inside the copy, whose packages come before the installed ones."""
+    call = [sys.executable, "-m", room, *arguments]
+    done = subprocess.run(call, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(copy: Path) -> Path:
+    """The folder of a run of two steps."""
+    overrides = [f"vision_model_name={NAME}", "dataset_id=data", "max_steps=2"]
+    run(copy, "training", "configs/debug.yaml", *overrides, "--out", "run")
+    return copy / "run"
+
+
+def test_the_new_backbone_trains_two_steps(trained: Path) -> None:
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = {row["step"]: row["loss"] for row in rows if "loss" in row}
+    assert set(losses) == {1, 2}
+    assert all(math.isfinite(loss) for loss in losses.values())
+    [weights] = (trained / "checkpoints").glob("*/weights.safetensors")
+    with safe_open(weights, "pt") as tensors:
+        shapes = [tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()]  # noqa: SIM118  no mapping
+    assert (24, 12, 5, 5) in shapes
+
+
+def test_the_new_backbone_exports_to_onnx(copy: Path, trained: Path) -> None:
+    run(copy, "export", "--target", "onnx", "--checkpoint", "run", "--out", "bundle")
+    run(copy, "export", "verify", "bundle")
+    manifest = json.loads((copy / "bundle" / "manifest.json").read_text())
+    assert [artifact["target"] for artifact in manifest["artifacts"]] == ["onnx"]
