@@ -21,8 +21,9 @@ MAY_IMPORT = {
     "export": {"runtime", "training"},
     "mobile_bench": {"runtime", "export"},
 }
+BESIDE = ("tests", "benchmarks", "docs")  # folders that may import any room
 # The extras a room may count on; an entry of a registry may count on the one it names as EXTRA besides.
-EXTRAS = {"runtime": (), "training": ("train",), "export": ("export",), "mobile_bench": (), "tests": ("all",)}
+EXTRAS = {"runtime": (), "training": ("train",), "export": ("export",), "mobile_bench": ()}
 HEAVY = {
     "accelerate", "coremltools", "datasets", "executorch", "litert_torch", "matplotlib", "music21", "onnx",
     "onnxscript", "pandas", "peft", "scipy", "sympy", "tensorboard", "tensorflow", "timm", "torch", "torchvision",
@@ -84,9 +85,9 @@ def heavy_packages_loaded(root: Path) -> list[str]:
 def undeclared_imports(root: Path) -> list[str]:
     """Imports of packages that pyproject.toml doesn't declare for that room."""
     found = []
-    for source in sources(root, (*ROOMS, "tests")):
-        extras = sorted({*EXTRAS[source.room], *filter(None, [source.extra()])})
-        allowed = declared(*extras) | set(sys.stdlib_module_names) | set(ROOMS) | {"tests"}
+    for source in sources(root, (*ROOMS, *BESIDE)):
+        extras = sorted({*EXTRAS.get(source.room, ("all",)), *filter(None, [source.extra()])})
+        allowed = declared(*extras) | set(sys.stdlib_module_names) | {*ROOMS, *BESIDE}
         found += [
             f"{source.name}:{line} imports {name}: pyproject.toml declares it neither as a dependency nor in {extras}"
             for line, name, _ in source.imports()
@@ -109,7 +110,7 @@ def foreign_claims(installed: Mapping[str, list[str]]) -> list[str]:
 def long_files(root: Path) -> list[str]:
     return [
         f"{source.name} has {lines} lines: split it by idea, {MOST_LINES} is the most"
-        for source in sources(root, (*ROOMS, "tests"))
+        for source in sources(root, (*ROOMS, *BESIDE))
         if (lines := source.text.count("\n")) > MOST_LINES
     ]
 
@@ -117,7 +118,7 @@ def long_files(root: Path) -> list[str]:
 def long_functions(root: Path) -> list[str]:
     return [
         f"{source.name}:{node.lineno} {node.name} has {lines} lines: {MOST_LINES_IN_A_FUNCTION} is the most"
-        for source in sources(root, (*ROOMS, "tests"))
+        for source in sources(root, (*ROOMS, *BESIDE))
         for node in ast.walk(source.tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MOST_LINES_IN_A_FUNCTION
