@@ -125,10 +125,7 @@ def prepare(line_grey: Grey, p: Preparation, staff: StaffGeometry | None = None)
     Returns:
         uint8 [p.height, W].
     """
-    if staff is not None:
-        line = straighten(line_grey, staff, p.line_space, p.height)
-    else:
-        line = _scaled(line_grey, p.height)
+    line = straighten(line_grey, staff, p.line_space, p.height) if staff else _scaled(line_grey, p.height)
     return whiten(line, 2 * round(1.5 * p.line_space) + 1) if p.whiten else line
 
 

@@ -1,0 +1,137 @@
+"""Reads pages of printed music with a bundle: the class that applications use.
+
+    reader = Reader()                       # the shipped bundle
+    page = reader.read_page(load_pages("page.png")[0])
+    print(page.abc)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .decode import Reading, greedy
+from .engine import load_engine
+from .errors import InputError
+from .geometry import Grey
+from .image import batch, bucket_for, prepare
+from .joining import join_lines
+from .manifest import read_bundle
+from .page import find_staff, lay_out
+
+SHIPPED = Path(__file__).parent / "bundles" / "pocket"
+BATCH = 8  # lines at once; a page has about as many, and larger batches are no faster on a CPU
+
+
+class NoStaffError(InputError):
+    """A page without music."""
+
+
+@dataclass(frozen=True)
+class SystemReading:
+    """One system as it was read.
+
+    Attributes:
+        box: left, top, right, bottom of its staff lines in px of the page (after `Page.turned`).
+        abc: canonical ABC of this line alone.
+        confidence: geometric mean of the tokens' probabilities, 0 to 1.
+    """
+
+    box: tuple[int, int, int, int]
+    abc: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page as it was read.
+
+    Attributes:
+        systems: from top to bottom.
+        abc: canonical ABC of the whole page.
+        turned: quarter turns clockwise that brought the page upright, 0 to 3.
+    """
+
+    systems: list[SystemReading]
+    abc: str
+    turned: int = 0
+
+
+class Reader:
+    """A bundle ready to read.
+
+    Args:
+        bundle_dir: folder of a bundle; the shipped `pocket` without it.
+        engine: name of an engine; the first of the bundle that runs here without it.
+        precision: name of a precision; the bundle's first without it.
+        threads: most threads to use; 0 leaves it to the engine.
+
+    Raises:
+        OmrError: no such bundle, engine or precision, or a damaged bundle.
+    """
+
+    def __init__(
+        self,
+        bundle_dir: Path | str | None = None,
+        engine: str | None = None,
+        precision: str | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.bundle = read_bundle(SHIPPED if bundle_dir is None else bundle_dir)
+        self.engine, self.artifact = load_engine(self.bundle, engine, precision, threads)
+        self.tokenizer = self.bundle.tokenizer()
+        self.preparation = self.bundle.manifest.preparation
+
+    def read_page(self, grey: Grey) -> Page:
+        """Reads all systems of a page.
+
+        Args:
+            grey: uint8 [H, W], in any of the four orientations.
+
+        Raises:
+            NoStaffError: there is no staff on it.
+        """
+        layout = lay_out(grey)
+        if not layout.systems:
+            height, width = grey.shape
+            raise NoStaffError(
+                f"no staff of five lines found in a picture of {width} x {height} px; "
+                "give a page of printed music with at least 5 px from line to line"
+            )
+        lines = [prepare(layout.grey, self.preparation, system.staves[0]) for system in layout.systems]
+        read = self.read_prepared(lines)
+        systems = [
+            SystemReading(system.box, self.tokenizer.decode(reading.tokens), reading.confidence)
+            for system, reading in zip(layout.systems, read, strict=True)
+        ]
+        return Page(systems, join_lines([system.abc for system in systems]), layout.turned)
+
+    def read_lines(self, crops: Sequence[Grey]) -> list[str]:
+        """Reads pictures that show one line each: canonical ABC of each.
+
+        A picture in which no staff is found is taken as framed already.
+        """
+        lines = [prepare(crop, self.preparation, find_staff(crop)) for crop in crops]
+        return [self.tokenizer.decode(reading.tokens) for reading in self.read_prepared(lines)]
+
+    def read_prepared(self, lines: Sequence[Grey]) -> list[Reading]:
+        """Reads lines that `runtime.image.prepare` made, in batches of one width bucket."""
+        readings: dict[int, Reading] = {}
+        for rows in self._batches(lines):
+            image, widths = batch([lines[row] for row in rows], self.preparation)
+            memory = self.engine.encode(image, widths)
+            decoder = self.engine.start(memory)
+            limit = self.engine.spec.slots[-1]
+            found = greedy(decoder, len(rows), self.tokenizer.bos_id, self.tokenizer.eos_id, limit)
+            readings.update(zip(rows, found, strict=True))
+        return [readings[row] for row in range(len(lines))]
+
+    def _batches(self, lines: Sequence[Grey]) -> Iterator[list[int]]:
+        """Rows of at most BATCH lines that share a bucket: what a line reads as must not hang on its neighbours."""
+        buckets: dict[int, list[int]] = {}
+        for row, line in enumerate(lines):
+            buckets.setdefault(bucket_for(line.shape[1], self.preparation), []).append(row)
+        for rows in buckets.values():
+            for start in range(0, len(rows), BATCH):
+                yield rows[start : start + BATCH]
