@@ -21,10 +21,12 @@ $(BIN)/pip:
 
 # Reading needs the base install alone: versions from the lock, no torch.
 $(VENV)/.base: requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "installing what reading needs into $(VENV), under a minute"
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
 	@touch $@
 
 $(VENV)/.all: requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "installing everything into $(VENV), two to four minutes"
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.base $@
@@ -32,9 +34,7 @@ $(VENV)/.all: requirements.lock pyproject.toml | $(BIN)/pip
 setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
 
 demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI and a picture in out/demo
-	@mkdir -p out/demo
 	$(BIN)/omr-transcribe $(PAGE) -o out/demo/ --overlay out/demo/overlay.png
-	@echo "written:" && ls -1 out/demo/*
 
 test: setup  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -47,7 +47,7 @@ check: setup  ## ruff, and mypy --strict on runtime
 	$(BIN)/mypy
 
 docs: setup  ## write help and tables into the documents again
-	$(BIN)/python docs/generate.py
+	PYTHONPATH=. $(BIN)/cog -r -I docs README.md CONTRIBUTING.md docs/*.md
 
 wheel: setup  ## build the wheel and read a page with it in a fresh venv
 	.ci/try-wheel $(PAGE)
