@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,14 +34,6 @@ def entries(package: str) -> str:
     for row in rows:
         lines.append([f"`{row.path.stem}`", row.summary, *([row.extra() or ""] if needs_extra else [])])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def model_card(file: str = "training/checkpoints/pocket/MODEL_CARD.md", heading: str = "Figures") -> str:
-    """The section of the shipped model's card under `heading`, without the heading itself."""
-    text = (ROOT / file).read_text(encoding="utf-8")
-    match = re.search(rf"^##+ {heading}\n(.*?)(?=^#|\Z)", text, flags=re.MULTILINE | re.DOTALL)
-    assert match, f"{file} has no section {heading!r}"
-    return match[1].strip() + "\n"
 
 
 def picture(file: str, text: str) -> str:
