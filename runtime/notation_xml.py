@@ -55,7 +55,7 @@ class XmlWriter:
 
     def __init__(self, piece: Piece, title: str = "", check: bool = False) -> None:
         self.piece = piece
-        self.title = title
+        self.title = "".join(c for c in title if c.isprintable())  # a file's name may hold what XML can't
         self.check = check
         lengths = [placed.sounded.length for m in piece.measures for placed in m.events]
         self.made: dict[tuple[Hashable, ...], Element] = {}

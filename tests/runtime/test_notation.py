@@ -238,5 +238,6 @@ def test_an_empty_page_makes_empty_files(pages: Any) -> None:
     assert len(note_ons(to_midi(pages))) == count_notes(pages).noteheads
 
 
-def test_the_title_is_written_and_escaped() -> None:
-    assert ET.fromstring(to_musicxml(tune("c8|"), "Fish & <Chips>")).findtext(".//work-title") == "Fish & <Chips>"
+@pytest.mark.parametrize("title", ["Fish & <Chips>", "Fish & <\x01Chips\udcff>"])
+def test_the_title_is_written_and_escaped(title: str) -> None:
+    assert ET.fromstring(to_musicxml(tune("c8|"), title)).findtext(".//work-title") == "Fish & <Chips>"
