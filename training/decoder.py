@@ -89,6 +89,11 @@ class DecoderLayer(nn.Module):
         batch, heads, length, width = x_BhNd.shape
         return x_BhNd.transpose(1, 2).reshape(batch, length, heads * width)
 
+    def split_one(self, x_B1D: Tensor) -> Tensor:
+        """[B, 1, D] -> [B, h, 1, d]; a single token needs no transposition, which an exported graph would copy."""
+        batch, _, width = x_B1D.shape
+        return x_B1D.reshape(batch, self.heads, 1, width // self.heads)
+
     def cross_cache(self, memory_BTD: Tensor) -> KeysValues:
         """Keys and values of the memory, computed once a picture."""
         keys_BTD, values_BTD = self.cross_keys_values(memory_BTD).chunk(2, dim=-1)
@@ -124,7 +129,7 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, KeysValues]:
         """One token: `own` holds those before it and is only read; `free_B11S` hides its unused slots."""
         query, key, value = (
-            self.split(part) for part in self.self_qkv(self.self_norm(x_B1D)).chunk(3, dim=-1)
+            self.split_one(part) for part in self.self_qkv(self.self_norm(x_B1D)).chunk(3, dim=-1)
         )
         query = query * self.scale
         before_Bh1S = query @ own.keys.transpose(2, 3) + free_B11S
@@ -132,11 +137,11 @@ class DecoderLayer(nn.Module):
         weights = torch.softmax(torch.cat([before_Bh1S, itself_Bh11], dim=-1), dim=-1)
         slots = own.keys.shape[2]
         seen_Bh1d = weights[..., :slots] @ own.values + weights[..., slots:] * value
-        x_B1D = x_B1D + self.self_out(self.join(seen_Bh1d))
+        x_B1D = x_B1D + self.self_out(seen_Bh1d.reshape(x_B1D.shape))
 
-        query = self.split(self.cross_query(self.cross_norm(x_B1D))) * self.scale
+        query = self.split_one(self.cross_query(self.cross_norm(x_B1D))) * self.scale
         weights = torch.softmax(query @ cross.keys.transpose(2, 3) + mask_B11T, dim=-1)
-        x_B1D = x_B1D + self.cross_out(self.join(weights @ cross.values))
+        x_B1D = x_B1D + self.cross_out((weights @ cross.values).reshape(x_B1D.shape))
         return self.feed(x_B1D), KeysValues(key, value)
 
 

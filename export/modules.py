@@ -1,0 +1,102 @@
+"""The two graphs of the inference contract as PyTorch modules: flat lists of tensors in, flat lists out.
+
+    Encoder      image, valid_width -> cross keys and values of each layer, memory mask, column logits
+    DecoderStep  token, position, own and cross keys and values, memory mask -> logits, new keys and values
+
+Names, shapes and order come from `runtime.io_spec`.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from runtime.image import Preparation
+from runtime.io_spec import SLOT_BUCKETS, IOSpec
+from training.columns import ColumnMemory
+from training.decoder import DecoderLayer, KeysValues
+from training.losses import DENSE
+from training.model import MusicTrOCR
+
+
+class Encoder(nn.Module):
+    """Everything that is computed once a picture."""
+
+    def __init__(self, model: MusicTrOCR) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor, valid_width: Tensor) -> tuple[Tensor, ...]:
+        encoded = self.model.encode(image, valid_width)
+        flat = [tensor for cache in encoded.cross for tensor in cache]
+        head = [] if encoded.column_logits_BTV is None else [encoded.column_logits_BTV]
+        return (*flat, encoded.mask_B11T, *head)
+
+
+class DecoderStep(nn.Module):
+    """Everything that is computed once a token.
+
+    The attention's scale is folded into the query weights. That saves two products a layer; and ONNX Runtime
+    1.32 would fuse such a product into the next matrix product, which then misses the fast path for single
+    rows (3 times slower at 8 heads of 32, 256 slots).
+    """
+
+    def __init__(self, model: MusicTrOCR) -> None:
+        super().__init__()
+        self.decoder = copy.deepcopy(model.decoder)
+        for layer in self.decoder.layers:
+            fold_scale(layer)
+
+    def forward(self, token: Tensor, position: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        """`caches`: self_k_0, self_v_0, ..; cross_k_0, cross_v_0, ..; memory_mask."""
+        pairs = [KeysValues(*caches[i : i + 2]) for i in range(0, len(caches) - 1, 2)]
+        layers = len(self.decoder.layers)
+        logits, new = self.decoder.step(token, position, pairs[:layers], pairs[layers:], caches[-1])
+        return (logits, *(tensor for slice_ in new for tensor in slice_))
+
+
+@torch.no_grad()
+def fold_scale(layer: DecoderLayer) -> None:
+    """Multiply a layer's query weights by its attention scale, which becomes 1."""
+    width = layer.self_out.in_features
+    layer.self_qkv.weight[:width] *= layer.scale
+    layer.cross_query.weight *= layer.scale
+    layer.scale = 1.0
+
+
+def modules(model: MusicTrOCR) -> dict[str, nn.Module]:
+    """The contract's graphs by name, in evaluation mode."""
+    return {"encode": Encoder(model).eval(), "decode": DecoderStep(model).eval()}
+
+
+def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:
+    """Sizes of a model's two graphs."""
+    params, decoder = model.params, model.decoder
+    rows = 1 if isinstance(model.memory, ColumnMemory) else grid_rows(model, preparation)
+    columns: dict[str, int] = {}
+    if model.heads is not None:
+        columns = dict(zip(DENSE, model.heads.dense, strict=True))
+        rest = model.heads.score.out_features - sum(model.heads.dense)
+        columns |= {"ctc": rest} if rest else {}
+    return IOSpec(
+        layers=len(decoder.layers),
+        heads=params.n_heads,
+        head_dim=params.d_model // params.n_heads,
+        vocab_size=decoder.head.out_features,
+        channels=preparation.channels,
+        height=preparation.height,
+        widths=preparation.width_buckets,
+        memory=tuple(rows * -(-width // model.stride) for width in preparation.width_buckets),
+        slots=(*(size for size in SLOT_BUCKETS if size < params.max_seq_len), params.max_seq_len),
+        columns=columns,
+    )
+
+
+@torch.no_grad()
+def grid_rows(model: MusicTrOCR, preparation: Preparation) -> int:
+    """Rows of the backbone's features, found by running it on the narrowest picture."""
+    narrow = preparation.width_buckets[0]
+    features = model.backbone(torch.zeros(1, preparation.channels, preparation.height, narrow))
+    return int(features.shape[2])

@@ -1,0 +1,199 @@
+"""Does an exported model compute what PyTorch computes? Measured before anything is written.
+
+fp32 must agree to rounding: each output at several widths and cache sizes, and readings with a cache against
+PyTorch's whole-sequence pass without one. Other precisions must choose the same token at MIN_TOP1 of 100
+positions, given the same tokens before. Every precision must read a line alone as in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.decode import greedy
+from runtime.engine import Engine, Floats
+from runtime.errors import BundleError
+from runtime.io_spec import IOSpec
+from runtime.tokenizer import Tokenizer
+from training.model import MusicTrOCR
+
+from .lines import Pictures
+from .modules import modules
+from .reference import TorchEngine, whole_sequence
+from .target import Arrays
+
+MIN_PSNR = 80.0  # dB; rounding gives 100 to 140, a wrong constant under 40
+MIN_TOP1 = 90.0  # percent of the tokens
+MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
+REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
+MOST_TOKENS = 96  # of each reading
+
+Run = Callable[[Arrays], dict[str, NDArray[Any]]]
+Rows = list[list[int]]
+
+
+def psnr(reference: NDArray[Any], found: NDArray[Any]) -> float:
+    """Highest magnitude of `reference` over the root mean square difference, in dB; 0 where `found` isn't finite."""
+    if reference.shape != found.shape or not np.isfinite(found).all():
+        return 0.0
+    error = math.sqrt(float(np.mean((reference.astype(np.float64) - found) ** 2)))
+    peak = float(np.abs(reference).max())
+    if error == 0:
+        return MOST_PSNR
+    return round(min(MOST_PSNR, 20 * math.log10(peak / error)), 1) if peak else 0.0
+
+
+def compare(model: MusicTrOCR, spec: IOSpec, graph: str, run: Run, inputs: Arrays) -> dict[str, float]:
+    """PSNR of each output of a graph for some inputs, in dB."""
+    import torch
+
+    with torch.inference_mode():
+        flat = [torch.from_numpy(inputs[name]) for name in spec.input_names(graph)]
+        expected = [tensor.numpy() for tensor in modules(model)[graph](*flat)]
+    found = run(inputs)
+    return {name: psnr(value, found[name]) for name, value in zip(spec.output_names(graph), expected, strict=True)}
+
+
+def encoder_numbers(
+    model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Callable[[int], Pictures]
+) -> dict[str, Any]:
+    """The encoder at the narrowest, a middle and the widest bucket.
+
+    Args:
+        pictures: width in px -> a batch padded to it.
+    """
+    widths = sorted({spec.widths[0], spec.widths[len(spec.widths) // 2], spec.widths[-1]})
+    rows = []
+    for width in widths:
+        image, valid = pictures(width)
+        inputs = {"image": image, "valid_width": valid.astype(spec.integer_dtype)}
+        rows.append(compare(model, spec, "encode", run, inputs))
+    return {"psnr_db": lowest(rows), "widths": widths}
+
+
+def decoder_numbers(model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Pictures) -> dict[str, Any]:
+    """One step at every cache size, each row at a place of its own; slots not yet filled hold noise."""
+    image, valid = pictures
+    memory = TorchEngine(model, spec).encode(image, valid).encoded
+    flat = [tensor.numpy() for cache in memory.cross for tensor in cache]
+    cross = dict(zip([*spec.caches("cross"), "memory_mask"], [*flat, memory.mask_B11T.numpy()], strict=True))
+    rng = np.random.default_rng(0)
+    rows = []
+    for slots in spec.slots:
+        inputs = {item.name: item.zeros() for item in spec.input_spec("decode", B=len(image), S=slots, T=1)[:2]}
+        inputs["token"][:] = rng.integers(spec.vocab_size, size=len(image))
+        inputs["position"][:] = [slots - 1, *rng.integers(slots, size=len(image) - 1)]
+        for item in spec.input_spec("decode", B=len(image), S=slots):
+            if item.name.startswith("self_"):
+                inputs[item.name] = rng.normal(size=[int(n) for n in item.shape]).astype(item.dtype)
+        rows.append(compare(model, spec, "decode", run, {**inputs, **cross}))
+    return {"psnr_db": lowest(rows), "slots": list(spec.slots)}
+
+
+def lowest(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The worst value of each output."""
+    return {name: min(row[name] for row in rows) for name in rows[0]}
+
+
+def read(engine: Engine, pictures: Pictures, tokenizer: Tokenizer, limit: int) -> Rows:
+    """Greedy readings of a batch."""
+    image, valid = pictures
+    decoder = engine.start(engine.encode(image, valid))
+    found = greedy(decoder, len(image), tokenizer.bos_id, tokenizer.eos_id, limit)
+    return [reading.tokens for reading in found]
+
+
+def read_alone(engine: Engine, pictures: Pictures, tokenizer: Tokenizer, limit: int) -> Rows:
+    """The same lines one by one, in the same bucket."""
+    image, valid = pictures
+    return [read(engine, (image[i : i + 1], valid[i : i + 1]), tokenizer, limit)[0] for i in range(len(image))]
+
+
+def forced(engine: Engine, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
+    """Logits [n + 1, V] of each row while it is given `tokens`, step by step through the cache."""
+    image, valid = pictures
+    decoder = engine.start(engine.encode(image, valid))
+    given = padded(tokens, begin)
+    steps = [decoder.step(given[:, position], position).copy() for position in range(given.shape[1])]
+    return [np.stack([step[row] for step in steps[: len(ids) + 1]]) for row, ids in enumerate(tokens)]
+
+
+def uncached(model: MusicTrOCR, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
+    """The same from PyTorch's whole-sequence pass."""
+    logits_BNV = whole_sequence(model, *pictures, padded(tokens, begin))
+    return [logits_BNV[row, : len(ids) + 1] for row, ids in enumerate(tokens)]
+
+
+def padded(tokens: Rows, begin: int) -> NDArray[np.int64]:
+    """Begin, then the tokens; shorter rows end in begin again, which nothing looks at."""
+    longest = 1 + max(len(ids) for ids in tokens)
+    return np.array([[begin, *ids, *[begin] * (longest - 1 - len(ids))] for ids in tokens], np.int64)
+
+
+def readings(
+    model: MusicTrOCR, engine: Engine, batches: Sequence[Pictures], tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """What an artifact reads, against PyTorch.
+
+    Returns:
+        `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given PyTorch's
+        own readings; `top1_percent`: same highest token there; `regret`: how far, at worst, the artifact's own
+        reading lies under PyTorch's highest logit; `alone_equals_batch`; `lines` and `positions` compared.
+    """
+    limit = min(MOST_TOKENS, engine.spec.slots[-1] - 1)
+    begin, reference = tokenizer.bos_id, TorchEngine(model, engine.spec)
+    expected: list[Floats] = []
+    found: list[Floats] = []
+    regret, alone, lines = 0.0, True, 0
+    for pictures in batches:
+        tokens = read(reference, pictures, tokenizer, limit)
+        expected += uncached(model, pictures, tokens, begin)
+        found += forced(engine, pictures, tokens, begin)
+        own = read(engine, pictures, tokenizer, limit)
+        alone = alone and own == read_alone(engine, pictures, tokenizer, limit)
+        for logits, ids in zip(uncached(model, pictures, own, begin), own, strict=True):
+            chosen = logits[np.arange(len(ids)), ids]
+            regret = max(regret, float((logits[: len(ids)].max(1) - chosen).max(initial=0)))
+        lines += len(tokens)
+    every, made = np.concatenate(expected), np.concatenate(found)
+    return {
+        "cached_psnr_db": psnr(every, made),
+        "top1_percent": round(100 * float(np.mean(every.argmax(1) == made.argmax(1))), 2),
+        "regret": round(regret, 6),
+        "alone_equals_batch": alone,
+        "lines": lines,
+        "positions": len(every),
+    }
+
+
+def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
+    """What keeps an artifact from being written, in words."""
+    decode = numerics["decode"]
+    if precision == "fp32":
+        for graph in ("encode", "decode"):
+            for name, value in numerics[graph]["psnr_db"].items():
+                if value < MIN_PSNR:
+                    yield f"{name} of {graph} agrees with PyTorch to {value} dB, {MIN_PSNR:g} are needed"
+        if decode["cached_psnr_db"] < MIN_PSNR or decode["regret"] > REGRET:
+            yield (
+                f"reading with a cache differs from reading without ({decode['cached_psnr_db']} dB, "
+                f"a token {decode['regret']} under the best)"
+            )
+    if decode["top1_percent"] < MIN_TOP1:
+        yield f"{decode['top1_percent']} % of the tokens are PyTorch's, {MIN_TOP1:g} % are needed"
+    if not decode["alone_equals_batch"]:
+        yield "a line reads differently alone and in a batch"
+
+
+def gate(what: str, precision: str, numerics: dict[str, Any]) -> None:
+    """Refuse an artifact that doesn't compute what PyTorch does.
+
+    Raises:
+        BundleError: with the first reason.
+    """
+    for reason in failures(precision, numerics):
+        raise BundleError(f"{what} {precision} failed its parity check, nothing was written: {reason}")

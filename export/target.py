@@ -1,0 +1,74 @@
+"""What an export target is to the rest: one entry a file in `export/targets/`, found by the file's name.
+
+Whatever is special about a target (its precisions, the oldest system that runs it, the axes it leaves
+variable) is a field of its entry. The engine that runs it has the same name in `runtime/engines/`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from runtime.errors import OmrError
+from runtime.io_spec import IOSpec
+from runtime.registry import Registry
+from training.model import MusicTrOCR
+
+TARGETS = Registry("export.targets", "TARGET", "target")
+
+Arrays = Mapping[str, NDArray[Any]]
+Files = dict[str, Path]  # graph name -> file
+
+
+@dataclass(frozen=True)
+class Target:
+    """One format that models are exported to.
+
+    Attributes:
+        precisions: what it can write.
+        convert: (model, its sizes, precisions, folder) -> precision -> graph -> the file written there.
+        load: file -> a function that runs the graph: inputs by name -> outputs by name. For parity checks; an
+            engine of the runtime does the same without copies.
+        operators: file -> how often each operator stands in the graph.
+        check: (file, graph name) -> refuses a graph that breaks the contract.
+        variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots.
+        minimum_os: oldest system that runs it, empty where any does.
+    """
+
+    precisions: tuple[str, ...]
+    convert: Callable[[MusicTrOCR, IOSpec, Sequence[str], Path], dict[str, Files]]
+    load: Callable[[Path], Callable[[Arrays], dict[str, NDArray[Any]]]]
+    operators: Callable[[Path], Counter[str]]
+    check: Callable[[Path, str], None]
+    variable: tuple[str, ...] = ("B", "W", "S")
+    minimum_os: str = ""
+
+
+def chosen(targets: str, precisions: str) -> dict[str, tuple[str, ...]]:
+    """What a command asks for: `onnx,coreml` and `fp32,int8` -> target -> precisions, in the order given.
+
+    Raises:
+        OmrError: an unknown name, or nothing at all.
+    """
+    wanted = {}
+    for name in names(targets, "target"):
+        target: Target = TARGETS.get(name)
+        wanted[name] = names(precisions, "precision")
+        for precision in wanted[name]:
+            if precision not in target.precisions:
+                known = ", ".join(target.precisions)
+                raise OmrError(f"target {name!r} has no precision {precision!r} (known: {known})")
+    return wanted
+
+
+def names(text: str, noun: str) -> tuple[str, ...]:
+    """Comma-separated names, each once."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise OmrError(f"no {noun} is given in {text!r}; write names with commas between them")
+    return found

@@ -1,0 +1,142 @@
+"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and int8."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.modules import modules
+from export.quantize import quantize
+from export.target import Arrays, Files, Target
+from runtime.engines.onnx import open_session
+from runtime.errors import BundleError
+from runtime.io_spec import IOSpec
+from training.model import MusicTrOCR
+
+EXTRA = "export"
+
+# Sizes the graphs are traced with: all different and none 0 or 1, since torch.export takes equal sizes for the
+# same one and 0 and 1 for constants.
+TRACED = {"B": 2, "S": 24}
+BRANCHES = ("If", "Loop", "Scan")
+PROJECTIONS = ("MatMul", "MatMulNBits", "Gemm", "MatMulInteger", "Conv")
+
+
+def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+    """Write `GRAPH.PRECISION.onnx` for each graph and precision."""
+    files: dict[str, Files] = {precision: {} for precision in precisions}
+    for graph, module in modules(model).items():
+        exact = trace(module, spec, graph)
+        for precision in precisions:
+            path = folder / f"{graph}.{precision}.onnx"
+            onnx.save(exact if precision == "fp32" else quantize(exact), path)
+            files[precision][graph] = path
+    return files
+
+
+def trace(module: nn.Module, spec: IOSpec, graph: str) -> onnx.ModelProto:
+    """The fp32 graph, with the contract's names."""
+    width = spec.widths[min(1, len(spec.widths) - 1)]
+    sizes = {**TRACED, "W": width, "T": spec.memory_size(width)}
+    inputs = [torch.from_numpy(item.zeros(**sizes)) for item in spec.input_spec(graph)]
+    axes = [{axis: torch.export.Dim.DYNAMIC for axis in spec.dynamic_axes(graph)[n]} for n in spec.input_names(graph)]
+    shapes = tuple(axes) if graph == "encode" else (*axes[:2], tuple(axes[2:]))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecations inside torch 2.13's own exporter
+        program = torch.onnx.export(
+            module, tuple(inputs), dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False,
+            input_names=spec.input_names(graph), output_names=spec.output_names(graph),
+        )  # fmt: skip
+    assert program is not None
+    return tidy(program.model_proto, spec, graph)
+
+
+def tidy(proto: onnx.ModelProto, spec: IOSpec, graph: str) -> onnx.ModelProto:
+    """The contract's dimension names, and no traces of where the graph was made.
+
+    The exporter writes the source line of every node, with this machine's paths, into its metadata.
+    """
+    shapes = {item.name: item.shape for item in spec.input_spec(graph) + spec.output_spec(graph)}
+    for value in [*proto.graph.input, *proto.graph.output]:
+        for dimension, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            dimension.Clear()
+            if isinstance(size, str):
+                dimension.dim_param = size
+            else:
+                dimension.dim_value = size
+    parts: Iterable[Any] = [
+        proto, proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.initializer,
+    ]  # fmt: skip
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del proto.graph.value_info[:]
+    proto.graph.name = graph
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def load(path: Path) -> Callable[[Arrays], dict[str, NDArray[Any]]]:
+    """See `Target.load`."""
+    session = open_session(path, threads=1)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return run
+
+
+def operators(path: Path) -> Counter[str]:
+    """See `Target.operators`."""
+    return Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
+
+
+def check(path: Path, graph: str) -> None:
+    """The contract's rules for graphs.
+
+    Raises:
+        BundleError: the graph branches, or a decoder computes keys or values of the memory.
+    """
+    proto = onnx.load(path)
+    branches = sorted({node.op_type for node in proto.graph.node} & set(BRANCHES))
+    if branches:
+        raise BundleError(f"{path.name} holds {branches[0]}; the contract's graphs don't branch")
+    if graph == "decode" and (found := memory_projections(proto)):
+        raise BundleError(
+            f"{path.name} multiplies the memory by the weights {found[0]!r} at every step; "
+            "cross-attention keys and values belong into the encoder"
+        )
+
+
+def memory_projections(proto: onnx.ModelProto) -> list[str]:
+    """Weights that a decoder multiplies its cross-attention inputs by: there should be none.
+
+    Follows every `cross_*` input until it meets another value that depends on the token.
+    """
+    constants = {item.name for item in proto.graph.initializer}
+    memory = {item.name for item in proto.graph.input if item.name.startswith("cross_")}
+    found = []
+    for node in proto.graph.node:  # in order: producers stand before consumers
+        inputs = [name for name in node.input if name]
+        if not memory.intersection(inputs):
+            if inputs and constants.issuperset(inputs):
+                constants.update(node.output)
+            continue
+        weights = [name for name in inputs if name in constants]
+        if weights and node.op_type in PROJECTIONS:
+            found.append(weights[0])
+        if all(name in memory or name in constants for name in inputs):
+            memory.update(node.output)
+    return found
+
+
+TARGET = Target(("fp32", "int8"), convert, load, operators, check)
