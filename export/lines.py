@@ -23,18 +23,31 @@ ROWS = 8  # lines read at once, as `runtime.reader` does
 Pictures = tuple[Floats, Integers]  # a batch: image [B, C, H, W] and widths before padding [B]
 
 
-def sample_lines(preparation: Preparation) -> list[Grey]:
-    """One prepared line of each length in BARS; every second one degraded as in training."""
-    engraver = ENGRAVERS.get("verovio")
-    lines = []
-    for number, bars in enumerate(BARS):
-        rng = np.random.default_rng((SEED, number))
-        tune, _ = excerpt([], SEED, number, Mix(bars=(bars, bars), invented=1.0))
-        picture = engraver.draw(tune, rng).image
-        if number % 2:
-            picture, _ = degrade(picture, "train", rng)
-        lines.append(prepare(picture, preparation))
-    return lines
+class Probe:
+    """Prepared lines, one of each length in BARS; every second one degraded as in training."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self.preparation = preparation
+        self.lines = [prepare(engraved(number, bars), preparation) for number, bars in enumerate(BARS)]
+
+    def pair(self, width: int) -> Pictures:
+        """Two lines padded to one bucket `width` in px: the widest that fit, or cut where fewer do."""
+        fitting = sorted((line for line in self.lines if line.shape[1] <= width), key=lambda line: -line.shape[1])
+        cut = [line[:, : width - 3 * number] for number, line in enumerate(self.lines)]
+        return batch([*fitting, *cut][:2], replace(self.preparation, width_buckets=(width,)))
+
+    def batches(self) -> list[Pictures]:
+        """All lines, each batch of one bucket."""
+        groups = by_bucket(self.lines, self.preparation)
+        return [batch([self.lines[number] for number in group], self.preparation) for group in groups]
+
+
+def engraved(number: int, bars: int) -> Grey:
+    """An invented line of `bars` bars; degraded where `number` is odd."""
+    rng = np.random.default_rng((SEED, number))
+    tune, _ = excerpt([], SEED, number, Mix(bars=(bars, bars), invented=1.0))
+    picture: Grey = ENGRAVERS.get("verovio").draw(tune, rng).image
+    return degrade(picture, "train", rng)[0] if number % 2 else picture
 
 
 def by_bucket(lines: Sequence[Grey], preparation: Preparation, rows: int = ROWS) -> list[list[int]]:
@@ -43,10 +56,3 @@ def by_bucket(lines: Sequence[Grey], preparation: Preparation, rows: int = ROWS)
     for number, line in enumerate(lines):
         buckets.setdefault(bucket_for(line.shape[1], preparation), []).append(number)
     return [held[i : i + rows] for held in buckets.values() for i in range(0, len(held), rows)]
-
-
-def pair(lines: Sequence[Grey], preparation: Preparation, width: int) -> Pictures:
-    """Two lines padded to one bucket `width`: the widest that fit, or cut where fewer do."""
-    fitting = sorted((line for line in lines if line.shape[1] <= width), key=lambda line: -line.shape[1])
-    cut = [line[:, : width - 3 * number] for number, line in enumerate(lines)]
-    return batch([*fitting, *cut][:2], replace(preparation, width_buckets=(width,)))

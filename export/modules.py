@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from runtime.image import Preparation
 from runtime.io_spec import SLOT_BUCKETS, IOSpec
 from training.columns import ColumnMemory
-from training.decoder import DecoderLayer, KeysValues
+from training.decoder import Decoder, KeysValues
 from training.losses import DENSE
 from training.model import MusicTrOCR
 
@@ -36,18 +36,11 @@ class Encoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Everything that is computed once a token.
+    """Everything that is computed once a token."""
 
-    The attention's scale is folded into the query weights. That saves two products a layer; and ONNX Runtime
-    1.32 would fuse such a product into the next matrix product, which then misses the fast path for single
-    rows (3 times slower at 8 heads of 32, 256 slots).
-    """
-
-    def __init__(self, model: MusicTrOCR) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
-        self.decoder = copy.deepcopy(model.decoder)
-        for layer in self.decoder.layers:
-            fold_scale(layer)
+        self.decoder = decoder
 
     def forward(self, token: Tensor, position: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         """`caches`: self_k_0, self_v_0, ..; cross_k_0, cross_v_0, ..; memory_mask."""
@@ -58,17 +51,24 @@ class DecoderStep(nn.Module):
 
 
 @torch.no_grad()
-def fold_scale(layer: DecoderLayer) -> None:
-    """Multiply a layer's query weights by its attention scale, which becomes 1."""
-    width = layer.self_out.in_features
-    layer.self_qkv.weight[:width] *= layer.scale
-    layer.cross_query.weight *= layer.scale
-    layer.scale = 1.0
+def folded(decoder: Decoder) -> Decoder:
+    """A copy whose query weights hold the attention's scale.
+
+    That saves two products a layer; and ONNX Runtime 1.32 would fuse such a product into the matrix product
+    after it, which then misses the fast path for single rows (3 times slower at 8 heads of 32, 256 slots).
+    """
+    decoder = copy.deepcopy(decoder)
+    for layer in decoder.layers:
+        layer.self_qkv.weight[: layer.self_out.in_features] *= layer.scale
+        layer.cross_query.weight *= layer.scale
+        layer.scale = 1.0
+    return decoder
 
 
-def modules(model: MusicTrOCR) -> dict[str, nn.Module]:
-    """The contract's graphs by name, in evaluation mode."""
-    return {"encode": Encoder(model).eval(), "decode": DecoderStep(model).eval()}
+def modules(model: MusicTrOCR, fold: bool = True) -> dict[str, nn.Module]:
+    """The contract's graphs by name, in evaluation mode; `fold` as they are exported, else as they were trained."""
+    decoder = folded(model.decoder) if fold else model.decoder
+    return {"encode": Encoder(model).eval(), "decode": DecoderStep(decoder).eval()}
 
 
 def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:

@@ -8,23 +8,25 @@ positions, given the same tokens before. Every precision must read a line alone 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from runtime.decode import greedy
-from runtime.engine import Engine, Floats
+from runtime.engine import ENGINES, Engine, Floats
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec
 from runtime.tokenizer import Tokenizer
 from training.model import MusicTrOCR
 
-from .lines import Pictures
+from .lines import Pictures, Probe
 from .modules import modules
 from .reference import TorchEngine, whole_sequence
-from .target import Arrays
+from .target import TARGETS, Arrays
 
 MIN_PSNR = 80.0  # dB; rounding gives 100 to 140, a wrong constant under 40
 MIN_TOP1 = 90.0  # percent of the tokens
@@ -49,11 +51,9 @@ def psnr(reference: NDArray[Any], found: NDArray[Any]) -> float:
 
 def compare(model: MusicTrOCR, spec: IOSpec, graph: str, run: Run, inputs: Arrays) -> dict[str, float]:
     """PSNR of each output of a graph for some inputs, in dB."""
-    import torch
-
     with torch.inference_mode():
         flat = [torch.from_numpy(inputs[name]) for name in spec.input_names(graph)]
-        expected = [tensor.numpy() for tensor in modules(model)[graph](*flat)]
+        expected = [tensor.numpy() for tensor in modules(model, fold=False)[graph](*flat)]
     found = run(inputs)
     return {name: psnr(value, found[name]) for name, value in zip(spec.output_names(graph), expected, strict=True)}
 
@@ -189,11 +189,28 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
         yield "a line reads differently alone and in a batch"
 
 
-def gate(what: str, precision: str, numerics: dict[str, Any]) -> None:
+def gate(target: str, precision: str, numerics: dict[str, Any], after: str = "") -> None:
     """Refuse an artifact that doesn't compute what PyTorch does.
+
+    Args:
+        after: what the message ends with.
 
     Raises:
         BundleError: with the first reason.
     """
     for reason in failures(precision, numerics):
-        raise BundleError(f"{what} {precision} failed its parity check, nothing was written: {reason}")
+        raise BundleError(f"{target} {precision} fails its parity check: {reason}{after}")
+
+
+def measure(
+    model: MusicTrOCR, spec: IOSpec, tokenizer: Tokenizer, probe: Probe, target: str, files: Mapping[str, Path]
+) -> dict[str, Any]:
+    """All figures of one artifact: graph name -> what was measured."""
+    load = TARGETS.get(target).load
+    engine = ENGINES.get(target)(files["encode"], files["decode"], spec, 1)
+    narrow = probe.pair(spec.widths[0])
+    return {
+        "encode": encoder_numbers(model, spec, load(files["encode"]), probe.pair),
+        "decode": decoder_numbers(model, spec, load(files["decode"]), narrow)
+        | readings(model, engine, probe.batches(), tokenizer),
+    }

@@ -2,6 +2,7 @@
 
 omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
 omr-train evaluate CHECKPOINT DATASET
+omr-train release RUN --out DIR
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from runtime.errors import ConfigError, OmrError, run_command
 from .config import Config, keys, load_config
 
 USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
-       omr-train evaluate CHECKPOINT DATASET [...]"""
+       omr-train evaluate CHECKPOINT DATASET [...]
+       omr-train release RUN --out DIR"""
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -129,9 +131,30 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def release_command(arguments: Sequence[str]) -> int:
+    """Write a checkpoint as it is shipped; prints the folder and its size."""
+    parser = argparse.ArgumentParser(
+        prog="omr-train release",
+        description="Write a run's newest checkpoint as it is shipped: fp16 weights to read with, configuration, "
+        "tokenizer and log. A MODEL_CARD.md that stands in the folder is kept.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder or a checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the release")
+    options = parser.parse_args(arguments)
+
+    from .release import release
+
+    folder = release(options.run, options.out)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.2f} MB")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return evaluate_command(given[1:]) if given[:1] == ["evaluate"] else train_command(given)
+    commands = {"evaluate": evaluate_command, "release": release_command}
+    command = commands.get(given[0]) if given else None
+    return command(given[1:]) if command else train_command(given)
 
 
 def entry() -> None:

@@ -1,0 +1,98 @@
+"""`omr-export`: turn a checkpoint into a bundle, check a bundle, look into one.
+
+omr-export --target onnx [--precision fp32,int8] [--checkpoint PATH] --out DIR
+omr-export verify DIR
+omr-export inspect DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.errors import run_command
+
+USAGE = """omr-export --target NAME[,NAME] [--precision NAME[,NAME]] [--checkpoint PATH] --out DIR
+       omr-export verify DIR [--checkpoint PATH]
+       omr-export inspect DIR"""
+
+
+def export_command(arguments: Sequence[str]) -> int:
+    """Write a bundle, once it computes what PyTorch computes."""
+    from .target import TARGETS, chosen
+
+    parser = argparse.ArgumentParser(
+        prog="omr-export", usage=USAGE,
+        description="Turn a checkpoint into a bundle that phones and laptops run. Nothing is written before the "
+        "graphs agree with PyTorch.",
+    )  # fmt: skip
+    parser.add_argument("--target", required=True, help=f"formats, with commas between: {', '.join(TARGETS.names())}")
+    parser.add_argument(
+        "--precision", default="fp32", help="number formats of the weights, in the order readers try them: fp32, int8"
+        " (default: fp32)",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, help="a run's folder or a checkpoint (default: the shipped pocket)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
+    parser.add_argument("--lines", metavar="DATASET", help="count reading errors on lines of a data set, too")
+    parser.add_argument("--split", default="test", help="of --lines (default: test)")
+    parser.add_argument("--limit", type=int, default=100, help="lines of it to read (default: 100)")
+    options = parser.parse_args(arguments)
+    wanted = chosen(options.target, options.precision)
+
+    from .bundle import export_bundle, open_checkpoint, refuse_other_folder
+    from .inspect import inspect
+
+    refuse_other_folder(options.out)
+    trial = (options.lines, options.split, options.limit) if options.lines else None
+    print(inspect(export_bundle(open_checkpoint(options.checkpoint), wanted, options.out, trial)))
+    return 0
+
+
+def verify_command(arguments: Sequence[str]) -> int:
+    """Check a bundle; the last line is JSON."""
+    parser = argparse.ArgumentParser(
+        prog="omr-export verify", description="Check a bundle's checksums, self-test and parity again."
+    )
+    parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
+    parser.add_argument("--checkpoint", type=Path, help="what it was made from (default: the one it names)")
+    options = parser.parse_args(arguments)
+
+    from .verify import verify
+
+    print(json.dumps(verify(options.bundle, options.checkpoint)))
+    return 0
+
+
+def inspect_command(arguments: Sequence[str]) -> int:
+    """Print what a bundle holds."""
+    parser = argparse.ArgumentParser(
+        prog="omr-export inspect", description="Files, inputs and outputs, figures and operators of a bundle."
+    )
+    parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
+    options = parser.parse_args(arguments)
+
+    from runtime.manifest import read_bundle
+
+    from .inspect import inspect
+
+    print(inspect(read_bundle(options.bundle)))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"verify": verify_command, "inspect": inspect_command}
+    command = commands.get(given[0]) if given else None
+    return command(given[1:]) if command else export_command(given)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(run_command(main))
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,75 @@
+"""What a bundle holds, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from runtime.io_spec import GRAPHS, TensorSpec
+from runtime.manifest import Bundle
+
+from .target import TARGETS
+
+
+def inspect(bundle: Bundle) -> str:
+    """Files, inputs and outputs, figures against PyTorch, operators."""
+    manifest = bundle.manifest
+    millions = manifest.source.get("parameters", 0) / 1e6
+    about = f"{manifest.name}: {millions:.2f}M parameters, from {manifest.source.get('checkpoint', '?')}"
+    sizes = {path.name: path.stat().st_size for path in bundle.folder.iterdir()}
+    total = f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.2f} MB"
+    parts = [f"{about}; {total}; made {manifest.created}", table(("file", "MB", "what it is"), files(bundle, sizes))]
+    for graph in GRAPHS:
+        rows = [(f"-> {spec.name}", *shape(spec)) for spec in manifest.io.input_spec(graph)]
+        rows += [(f"<- {spec.name}", *shape(spec)) for spec in manifest.io.output_spec(graph)]
+        parts.append(table((graph, "type", "shape"), rows))
+    parts.append(table(("artifact", "graph", "measured", "value"), figures(bundle)))
+    parts.append(table(("artifact", "graph", "operators"), operators(bundle)))
+    return "\n\n".join(parts)
+
+
+def shape(spec: TensorSpec) -> tuple[str, str]:
+    return spec.dtype, f"[{', '.join(str(size) for size in spec.shape)}]"
+
+
+def files(bundle: Bundle, sizes: dict[str, int]) -> Iterator[tuple[str, ...]]:
+    """Every file with its size."""
+    graphs = {
+        name: f"{graph}, {artifact.target} {artifact.precision}"
+        for artifact in bundle.manifest.artifacts
+        for graph, name in artifact.files.items()
+    }
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        yield name, f"{size / 1e6:.2f}", graphs.get(name, "")
+
+
+def figures(bundle: Bundle) -> Iterator[tuple[str, ...]]:
+    """What parity measured: the worst of a group of values, the others as they are."""
+    for artifact in bundle.manifest.artifacts:
+        for graph, found in artifact.numerics.items():
+            for name, value in found.items():
+                yield f"{artifact.target} {artifact.precision}", graph, name, in_words(value)
+
+
+def in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        worst = min(value, key=lambda name: value[name])
+        return f"{value[worst]} at worst ({worst})"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def operators(bundle: Bundle) -> Iterator[tuple[str, ...]]:
+    """How often each operator stands in each graph."""
+    for artifact in bundle.manifest.artifacts:
+        for graph in artifact.files:
+            counts = TARGETS.get(artifact.target).operators(bundle.path(artifact, graph))
+            text = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+            yield f"{artifact.target} {artifact.precision}", graph, f"{sum(counts.values())}: {text}"
+
+
+def table(heads: Sequence[str], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+    """Columns of equal width."""
+    every = [tuple(heads), *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(heads))]
+    padded = (zip(row, widths, strict=True) for row in every)
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in row).rstrip() for row in padded)

@@ -1,0 +1,126 @@
+"""Is a bundle still what was written? Checksums, the self-test and parity, each measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from runtime.engine import ENGINES, Engine
+from runtime.errors import BundleError
+from runtime.image import batch
+from runtime.manifest import Artifact, Bundle, read_bundle
+from training.checkpoint import Loaded, load_checkpoint
+
+from .bundle import recorded_checkpoint, say, weights_digest
+from .lines import Probe
+from .modules import io_spec
+from .parity import MIN_TOP1, forced, gate, measure, read
+from .target import TARGETS
+
+
+def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
+    """Check everything that can be checked here.
+
+    Args:
+        folder: of the bundle.
+        checkpoint: what it was made from; otherwise the one it names, if that is still there.
+
+    Returns:
+        What was checked, as one JSON object.
+
+    Raises:
+        BundleError: something doesn't hold; the message says what.
+    """
+    bundle = read_bundle(folder)
+    manifest = bundle.manifest
+    say(f"{folder}: {len(manifest.files) + 1} checksums agree")
+    loaded = given_checkpoint(bundle, checkpoint) if checkpoint else recorded_checkpoint(manifest)
+    if loaded is None:
+        say("its checkpoint isn't here (give it with --checkpoint): comparing with each other, not with PyTorch")
+    else:
+        say(f"comparing with PyTorch: {loaded.folder}")
+    probe = Probe(manifest.preparation)
+    tests: list[dict[str, Any]] = []
+    first: tuple[Artifact, Engine] | None = None
+    for artifact in manifest.artifacts:
+        files = {graph: bundle.path(artifact, graph) for graph in artifact.files}
+        for graph, path in files.items():
+            TARGETS.get(artifact.target).check(path, graph)
+        engine: Engine = ENGINES.get(artifact.target)(files["encode"], files["decode"], manifest.io, 1)
+        row: dict[str, Any] = {"target": artifact.target, "precision": artifact.precision}
+        row["self_test"] = self_test(bundle, artifact, engine)
+        if loaded is not None:
+            row["parity"] = measure(loaded.model, manifest.io, loaded.tokenizer, probe, artifact.target, files)
+            gate(artifact.target, artifact.precision, row["parity"])
+        elif first is not None:
+            row["top1_percent"] = agreement(first, (artifact, engine), bundle, probe)
+        first = first or (artifact, engine)
+        holds = ", parity holds" if loaded else ""
+        say(f"{artifact.target} {artifact.precision}: self-test {row['self_test']}{holds}")
+        tests.append(row)
+    compared = str(loaded.folder) if loaded else None
+    return {"bundle": str(folder), "name": manifest.name, "checksums": len(manifest.files) + 1,
+            "checkpoint": compared, "artifacts": tests, "ok": True}  # fmt: skip
+
+
+def given_checkpoint(bundle: Bundle, path: Path) -> Loaded:
+    """The checkpoint a user names, which must be the bundle's.
+
+    Raises:
+        BundleError: it has other weights or sizes.
+    """
+    loaded = load_checkpoint(path)
+    recorded = bundle.manifest.source.get("weights_sha256")
+    same = recorded in (None, weights_digest(loaded.folder))
+    if not same or io_spec(loaded.model, loaded.preparation) != bundle.manifest.io:
+        raise BundleError(f"{bundle.folder} was made from another checkpoint than {loaded.folder}; give that one")
+    return loaded
+
+
+def self_test(bundle: Bundle, artifact: Artifact, engine: Engine) -> str:
+    """Read the self-test picture again.
+
+    Raises:
+        BundleError: the reading is another one.
+    """
+    test = bundle.manifest.self_test
+    if test is None or artifact.precision not in test.tokens:
+        return "none"
+    grey = cv2.imread(str(bundle.folder / test.picture), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise BundleError(f"{bundle.folder / test.picture} is no picture; export the bundle again")
+    pictures = batch([np.asarray(grey, np.uint8)], bundle.manifest.preparation)
+    found = read(engine, pictures, bundle.tokenizer(), test.max_tokens)[0]
+    if found != test.tokens[artifact.precision]:
+        raise BundleError(
+            f"{bundle.folder}: {artifact.target} {artifact.precision} reads the self-test picture differently here "
+            "than where it was made; don't use it on this machine"
+        )
+    return "equal"
+
+
+def agreement(first: tuple[Artifact, Engine], other: tuple[Artifact, Engine], bundle: Bundle, probe: Probe) -> float:
+    """Percent of tokens on which two artifacts agree, given the first one's readings.
+
+    Raises:
+        BundleError: fewer than an export would pass.
+    """
+    tokenizer = bundle.tokenizer()
+    same = total = 0
+    for pictures in probe.batches():
+        tokens = read(first[1], pictures, tokenizer, bundle.manifest.io.slots[0] - 1)
+        pairs = zip(*(forced(engine, pictures, tokens, tokenizer.bos_id) for _, engine in (first, other)), strict=True)
+        for expected, found in pairs:
+            same += int((expected.argmax(1) == found.argmax(1)).sum())
+            total += len(expected)
+    percent = round(100 * same / total, 2)
+    if percent < MIN_TOP1:
+        names = [f"{artifact.target} {artifact.precision}" for artifact, _ in (first, other)]
+        raise BundleError(
+            f"{bundle.folder}: {names[1]} agrees with {names[0]} on {percent} % of the tokens, "
+            f"{MIN_TOP1:g} % are needed; export it again"
+        )
+    return percent
