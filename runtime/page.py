@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 from .geometry import Grey, StaffGeometry
 from .orientation import lies_sideways, turn, upside_down
 from .staff_lines import find_hits, seeds
+from .strip import is_staff, look
 from .trace import trace
 
 MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
@@ -101,7 +101,8 @@ def _traced(grey: Grey) -> list[StaffGeometry]:
             found.append(staff)
     joined = _joined(found)
     whole = [staff if staff in found else trace(grey, staff, certain=True) for staff in joined]
-    return sorted(_plausible(staff for staff in whole if staff), key=lambda staff: float(staff.y.mean()))
+    staves = [staff for staff in whole if staff and is_staff(look(grey, staff, 0.0))]
+    return sorted(_plausible(staves), key=lambda staff: float(staff.y.mean()))
 
 
 def _joined(pieces: list[StaffGeometry]) -> list[StaffGeometry]:
@@ -146,9 +147,8 @@ def _covers(staff: StaffGeometry, other: StaffGeometry) -> bool:
     return abs(float(np.interp(x, staff.x, staff.y)) - y) < 3 * staff.mean_space
 
 
-def _plausible(staves: Iterable[StaffGeometry]) -> list[StaffGeometry]:
+def _plausible(staves: list[StaffGeometry]) -> list[StaffGeometry]:
     """Long enough, and of a size with the longest one."""
-    staves = list(staves)
     if not staves:
         return []
     longest = max(staves, key=lambda staff: staff.along()[-1])

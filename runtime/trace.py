@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Floats, Grey, StaffGeometry
-from .strip import REACH, SPACE, Strip, comb, is_staff, look, visible_ends
+from .strip import REACH, SPACE, Strip, comb, look, visible_ends
 
 SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # staff spaces tried, relative to the guess
 ROUNDS = 12
@@ -49,7 +49,7 @@ def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> StaffGeomet
             break
         settled = gained < 0.5
         grown = min(2 * grown, 48.0) if gained > 0.8 * grown else 8.0
-    return staff if is_staff(look(grey, staff, 0.0)) else None
+    return staff
 
 
 def resampled(staff: StaffGeometry, start: float = 0.0, stop: float | None = None) -> StaffGeometry:
