@@ -33,7 +33,11 @@ METERS = (
 )  # fmt: skip
 # Written lengths in eighths: 1/64 to a breve, with up to two dots.
 DURATIONS = tuple(
-    sorted(base * dots for base in (Fraction(2) ** n for n in range(-3, 5)) for dots in (Fraction(1), Fraction(3, 2), Fraction(7, 4)))
+    sorted(
+        base * dots
+        for base in (Fraction(2) ** n for n in range(-3, 5))
+        for dots in (Fraction(1), Fraction(3, 2), Fraction(7, 4))
+    )
 )
 
 
@@ -214,7 +218,7 @@ def _event_atoms(event: Event, index: int) -> Iterator[Atom]:
     if event.tuplet:
         p, q, r = event.tuplet
         yield Atom(f"({p}", index, "tuplet")
-        if (q, r) != (default_tuplet_time(p), p):
+        if (q, r) != (default_tuplet_time(p), p) or p in (5, 7, 9):  # readers differ on q in compound meters
             yield Atom(f":{q}", index, "tuplet")
             yield Atom(f":{r}", index, "tuplet")
     if event.graces:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .abc import Change, Item, LineBreak, Tune, write
-from .abc_reader import parse, tidy
+from .abc_reader import parse
+from .abc_tidy import tidy
 
 
 def join_lines(lines: Sequence[str]) -> str:

@@ -83,7 +83,10 @@ class AtomTokenizer:
         return abc.join(self.texts(ids))
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps({"type": "atoms", "vocabulary": self.vocabulary}, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps({"type": "atoms", "vocabulary": self.vocabulary}, ensure_ascii=False, indent=0) + "\n",
+            encoding="utf-8",
+        )
 
 
 class BpeTokenizer:
@@ -91,13 +94,16 @@ class BpeTokenizer:
 
     def __init__(self, hub_tokenizer: HubTokenizer) -> None:
         self.hub = hub_tokenizer
-        ids = {name: hub_tokenizer.token_to_id(name) for name in SPECIAL}
-        missing = [name for name in (BEGIN, END) if ids[name] is None]
-        if missing:
-            raise BundleError(f"tokenizer has no {missing[0]!r} token; expected a tokenizer of LEGATO's kind")
-        self.pad_id = ids[PAD] if ids[PAD] is not None else ids[END]
-        self.bos_id, self.eos_id = ids[BEGIN], ids[END]
-        self.vocab_size = hub_tokenizer.get_vocab_size()
+        self.bos_id, self.eos_id = self._id(BEGIN), self._id(END)
+        pad = hub_tokenizer.token_to_id(PAD)
+        self.pad_id = self.eos_id if pad is None else int(pad)
+        self.vocab_size = int(hub_tokenizer.get_vocab_size())
+
+    def _id(self, name: str) -> int:
+        found = self.hub.token_to_id(name)
+        if found is None:
+            raise BundleError(f"tokenizer has no {name!r} token; expected a tokenizer of LEGATO's kind")
+        return int(found)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 4096) -> BpeTokenizer:
@@ -112,7 +118,9 @@ class BpeTokenizer:
             ]
         )
         hub.decoder = decoders.Fuse()
-        hub.train_from_iterable(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False))
+        hub.train_from_iterator(
+            texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False)
+        )
         return cls(hub)
 
     def encode(self, text: str) -> list[int]:
@@ -141,6 +149,3 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise
     except Exception as error:  # tokenizers raises plain Exception
         raise BundleError(f"{path} is not a tokenizer: expected the tokenizer.json of a bundle or of LEGATO") from error
-
-
-

@@ -38,7 +38,7 @@ def train_command(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out; in an empty folder, start it"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     files = [Path(name) for name in options.configs if "=" not in name]
     overrides = [name for name in options.configs if "=" in name]
     if not files:

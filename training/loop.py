@@ -66,14 +66,7 @@ def train(config: Config, folder: Path) -> int:
         restore(run, checkpoint)
         loader = make_loader(run, material)
     journal = Journal(folder, run.step) if accelerator.is_main_process else None
-    bar = tqdm(
-        total=run.total,
-        initial=run.step,
-        unit="step",
-        mininterval=1 if sys.stderr.isatty() else 60,
-        disable=journal is None,
-    )
-
+    bar = progress(run, journal is None)
     training = config.training
     clock = Clock()
     with leaving_on_signal(run), bar:
@@ -102,6 +95,12 @@ def train(config: Config, folder: Path) -> int:
         journal.close()
     accelerator.end_training()
     return 128 + run.stopped if run.stopped else 0
+
+
+def progress(run: Run, silent: bool) -> tqdm:
+    """A bar for a terminal; a line a minute for a log."""
+    every = 1 if sys.stderr.isatty() else 60
+    return tqdm(total=run.total, initial=run.step, unit="step", mininterval=every, disable=silent)
 
 
 class Clock:

@@ -6,7 +6,7 @@ import random
 from fractions import Fraction
 
 from runtime.abc import BARS, METERS, Bar, Change, Event, Grace, Item, LineBreak, Pitch, Tune
-from runtime.abc_reader import tidy
+from runtime.abc_tidy import tidy
 from runtime.tokenizer import DECORATIONS, AtomTokenizer
 
 CLEFS = ("treble", "treble-8", "treble+8", "soprano", "mezzosoprano", "alto", "tenor", "baritone", "bass", "bass-8")

@@ -18,7 +18,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from runtime.abc import DURATIONS, Bar, Change, Event, Grace, Item, LineBreak, Tune
-from runtime.abc_reader import AbcError, parse, split_duration, tidy
+from runtime.abc_reader import AbcError, parse
+from runtime.abc_tidy import split_duration, tidy
 from runtime.errors import MissingExtraError
 
 COLLECTIONS = ("oneills1850", "airdsAirs", "ryansMammoth")
@@ -96,9 +97,14 @@ def _simple_event(event: Event) -> list[Item]:
         pitches = event.pitches if first else tuple(replace(p, accidental="") for p in event.pitches)
         out.append(
             replace(
-                event, duration=length, pitches=pitches, graces=event.graces if first else (),
-                tuplet=event.tuplet if first else None, slur_starts=event.slur_starts if first else 0,
-                slur_ends=event.slur_ends if last else 0, tie=(not event.rest) if not last else event.tie,
+                event,
+                duration=length,
+                pitches=pitches,
+                graces=event.graces if first else (),
+                tuplet=event.tuplet if first else None,
+                slur_starts=event.slur_starts if first else 0,
+                slur_ends=event.slur_ends if last else 0,
+                tie=(not event.rest) if not last else event.tie,
                 space=event.space if last else False,
             )  # fmt: skip
         )

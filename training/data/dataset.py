@@ -120,7 +120,9 @@ def build(out: Path, recipe: Recipe, workers: int | None = None) -> dict[str, An
     shutil.rmtree(temporary, ignore_errors=True)
     datasets.DatasetDict(splits).save_to_disk(str(temporary))
     del splits
-    for path in sorted(temporary.iterdir(), key=lambda p: p.name == "dataset_dict.json"):  # the mark of a whole set last
+    for path in sorted(
+        temporary.iterdir(), key=lambda p: p.name == "dataset_dict.json"
+    ):  # the mark of a whole set last
         shutil.rmtree(out / path.name, ignore_errors=True)
         path.rename(out / path.name)
     temporary.rmdir()
@@ -182,9 +184,7 @@ def make_rows(shard: Shard, recipe: Recipe) -> list[dict[str, Any]]:
     raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for some rows of {shard}")
 
 
-def make_row(
-    tune: Tune, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator
-) -> dict[str, Any]:
+def make_row(tune: Tune, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator) -> dict[str, Any]:
     """One row of the data set; where the picture is degraded, its symbols move with it."""
     picture, x_map = degrade(engraving.image, preset, rng)
     if picture.shape[0] != HEIGHT:
@@ -206,7 +206,9 @@ def open_dataset(folder: Path) -> datasets.DatasetDict:
         InputError: there is none in `folder`.
     """
     if not (folder / "dataset_dict.json").exists():
-        unfinished = " (its build was interrupted: run omr-data build again)" if (folder / "recipe.json").exists() else ""
+        unfinished = (
+            " (its build was interrupted: run omr-data build again)" if (folder / "recipe.json").exists() else ""
+        )
         raise InputError(f"{folder} holds no data set{unfinished}; omr-data build --out {folder} --size N makes one")
     return datasets.load_from_disk(str(folder))
 
@@ -216,7 +218,9 @@ def digest(folder: Path) -> str:
     total = hashlib.sha256()
     for split in open_dataset(folder).values():
         for row in split.cast_column("image", datasets.Image(decode=False)):
-            total.update(row["filename"].encode() + b"\0" + row["transcription"].encode() + b"\0" + row["image"]["bytes"])
+            total.update(
+                row["filename"].encode() + b"\0" + row["transcription"].encode() + b"\0" + row["image"]["bytes"]
+            )
     return total.hexdigest()
 
 

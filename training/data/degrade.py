@@ -124,7 +124,9 @@ def _strangers(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(int(rng.integers(0, 4))):
         letters = "".join(rng.choice(list("abcdefghiklmnoprstuvw ABCDEFGM.-123456789"), size=int(rng.integers(1, 14))))
         y = int(rng.integers(7, 20)) if rng.random() < 0.6 else int(rng.integers(height - 16, height))
-        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_ITALIC]))
+        font = int(
+            rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_ITALIC])
+        )
         size = float(rng.uniform(0.25, 0.55))
         x = 2 if rng.random() < 0.3 else int(rng.integers(0, max(1, width - 20)))
         ground = out[max(0, y - 10) : y + 3, x : x + round(len(letters) * size * 19)]
@@ -155,7 +157,12 @@ def _geometry(image: np.ndarray, p: Preset, draw: _Draw) -> tuple[np.ndarray, XM
     map_x = (back[0, 0] * xs + back[0, 1] * bent + back[0, 2]) / depth
     map_y = (back[1, 0] * xs + back[1, 1] * bent + back[1, 2]) / depth
     out = cv2.remap(
-        image, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255
+        image,
+        map_x.astype(np.float32),
+        map_y.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=255,
     )
 
     def x_map(points: np.ndarray) -> np.ndarray:
@@ -196,7 +203,11 @@ def _focus(picture: np.ndarray, p: Preset, draw: _Draw) -> np.ndarray:
     height, width = picture.shape
     lost = draw.strength(p.shrink)
     if lost > 0.05:
-        small = cv2.resize(picture, (max(8, round(width * (1 - lost))), max(8, round(height * (1 - lost)))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            picture,
+            (max(8, round(width * (1 - lost))), max(8, round(height * (1 - lost)))),
+            interpolation=cv2.INTER_AREA,
+        )
         picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     sigma = draw.strength(p.blur) * SPACE
     if sigma > 0.2:
@@ -204,7 +215,11 @@ def _focus(picture: np.ndarray, p: Preset, draw: _Draw) -> np.ndarray:
     length = round(draw.strength(p.motion) * SPACE)
     if length > 1:
         kernel = np.zeros((length, length), np.float32)
-        ends = [(0, length // 2, length - 1, length // 2), (length // 2, 0, length // 2, length - 1), (0, 0, length - 1, length - 1)]
+        ends = [
+            (0, length // 2, length - 1, length // 2),
+            (length // 2, 0, length // 2, length - 1),
+            (0, 0, length - 1, length - 1),
+        ]
         x0, y0, x1, y1 = ends[int(draw.rng.integers(3))]
         cv2.line(kernel, (x0, y0), (x1, y1), 1.0)
         picture = cv2.filter2D(picture, -1, kernel / kernel.sum())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune
-from runtime.abc_reader import tidy
+from runtime.abc_tidy import tidy
 from training.data.corpus import Source
 from training.data.invent import invent
 
@@ -110,7 +110,9 @@ def _enrich_event(event: Event, rng: np.random.Generator, chords: float, acciden
     if rng.random() < chords and len(pitches) == 1:
         below = pitches[0].step
         for _ in range(int(rng.integers(1, 4))):
-            below -= int(rng.choice([1, 2, 2, 2, 3, 3, 4, 5, 7], p=[0.08, 0.17, 0.17, 0.16, 0.1, 0.1, 0.08, 0.07, 0.07]))
+            below -= int(
+                rng.choice([1, 2, 2, 2, 3, 3, 4, 5, 7], p=[0.08, 0.17, 0.17, 0.16, 0.1, 0.1, 0.08, 0.07, 0.07])
+            )
             sign = str(rng.choice(["", "^", "_", "="], p=[0.88, 0.04, 0.04, 0.04]))
             pitches = (Pitch(below, sign), *pitches)
     if rng.random() < graces and not event.graces:

@@ -24,7 +24,10 @@ def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int =
     data = open_dataset(folder)
     if split not in data:
         raise InputError(f"{folder} has no split {split!r} (it has: {', '.join(data)})")
-    strips = [_strip(row, preset, number) for number, row in enumerate(data[split].select(range(min(count, len(data[split])))))]
+    strips = [
+        _strip(row, preset, number)
+        for number, row in enumerate(data[split].select(range(min(count, len(data[split])))))
+    ]
     width = max(strip.shape[1] for strip in strips)
     padded = [np.pad(s, ((0, 6), (0, width - s.shape[1]), (0, 0)), constant_values=225) for s in strips]
     if not cv2.imwrite(str(out), np.vstack(padded)):

@@ -72,7 +72,9 @@ def _events(pattern: str, rng: np.random.Generator, odds: dict[str, float]) -> l
             continue
         odds["step"] = float(np.clip(odds["step"] + rng.normal(0, odds["leap"]), 28, 40))
         out.append(
-            Event(_pitches(round(odds["step"]), rng, odds), length, tuplet=triplet, graces=_graces(rng, odds), space=last)
+            Event(
+                _pitches(round(odds["step"]), rng, odds), length, tuplet=triplet, graces=_graces(rng, odds), space=last
+            )
         )
     if pattern[0] == "t" and len(words) != 3:  # not a plain triplet: written as it is, without the bracket
         out = [replace(e, tuplet=None) for e in out if isinstance(e, Event)]
@@ -96,7 +98,9 @@ def _graces(rng: np.random.Generator, odds: dict[str, float]) -> tuple[Grace, ..
     slash = count == 1 and rng.random() < 0.5
     steps = [round(odds["step"]) + int(s) for s in rng.integers(-3, 4, size=count)]
     signs = [str(rng.choice(["", "^", "_", "="], p=[0.85, 0.05, 0.05, 0.05])) for _ in steps]
-    return tuple(Grace((Pitch(s, sign),), slash and n == 0) for n, (s, sign) in enumerate(zip(steps, signs, strict=True)))
+    return tuple(
+        Grace((Pitch(s, sign),), slash and n == 0) for n, (s, sign) in enumerate(zip(steps, signs, strict=True))
+    )
 
 
 def _slurs_and_ties(items: list[Item], rng: np.random.Generator, odds: dict[str, float]) -> list[Item]:

@@ -16,7 +16,9 @@ ACCIDENTALS = {"^^": "x", "^": "s", "=": "n", "_": "f", "__": "ff"}
 BAR_STYLES = {
     "|": "single", "||": "dbl", "|]": "end", "[|": "heavy", "|:": "rptstart", ":|": "rptend", "::": "rptboth", ".|": "dashed",
 }  # fmt: skip
-HEAD = '<?xml version="1.0"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>'
+HEAD = (
+    '<?xml version="1.0"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>'
+)
 TAIL = "</section></score></mdiv></body></music></mei>"
 
 
@@ -31,7 +33,9 @@ def to_mei(tune: Tune) -> str:
         elif isinstance(item, Bar) and not content:
             left = f' left="{BAR_STYLES[item.text]}"'
         elif isinstance(item, Bar):
-            measures.append(_measure(tune, content, f'xml:id="m{index}" right="{BAR_STYLES[item.text]}"{left}', len(measures)))
+            measures.append(
+                _measure(tune, content, f'xml:id="m{index}" right="{BAR_STYLES[item.text]}"{left}', len(measures))
+            )
             content, left = [], ""
     if content:
         measures.append(_measure(tune, content, f'xml:id="m{len(tune.items)}" right="invis"{left}', len(measures)))
@@ -57,9 +61,7 @@ def _score_def(tune: Tune) -> str:
 def _measure(tune: Tune, content: list[tuple[int, Event]], attributes: str, number: int) -> str:
     layer = "".join(_tuplets(content))
     curves = "".join(_curves(tune.items, index, event) for index, event in content)
-    return (
-        f'<measure n="{number + 1}" {attributes}><staff n="1"><layer n="1">{layer}</layer></staff>{curves}</measure>'
-    )
+    return f'<measure n="{number + 1}" {attributes}><staff n="1"><layer n="1">{layer}</layer></staff>{curves}</measure>'
 
 
 def _tuplets(content: list[tuple[int, Event]]) -> list[str]:
@@ -77,8 +79,10 @@ def _tuplets(content: list[tuple[int, Event]]) -> list[str]:
     # A beam group is a run of spans whose borders carry no beam break.
     groups: list[list[list[tuple[int, Event]]]] = []
     for span in spans:
-        joined = groups and _beams_on(groups[-1][-1][-1][1], span[0][1]) and all(
-            _one_beam(s) for s in (groups[-1][-1], span)
+        joined = (
+            groups
+            and _beams_on(groups[-1][-1][-1][1], span[0][1])
+            and all(_one_beam(s) for s in (groups[-1][-1], span))
         )
         if joined:
             groups[-1].append(span)
@@ -130,7 +134,9 @@ def _event(index: int, event: Event) -> str:
 
 def _note(pitch: Pitch, name: str, attributes: str) -> str:
     accidental = f'<accid xml:id="a{name}" accid="{ACCIDENTALS[pitch.accidental]}"/>' if pitch.accidental else ""
-    return f'<note xml:id="n{name}" pname="{pitch.letter.lower()}" oct="{pitch.octave}" {attributes}>{accidental}</note>'
+    return (
+        f'<note xml:id="n{name}" pname="{pitch.letter.lower()}" oct="{pitch.octave}" {attributes}>{accidental}</note>'
+    )
 
 
 def _graces(index: int, event: Event) -> str:

@@ -41,7 +41,9 @@ class MuseScore:
         """Draw lines in one run of the program, which takes a second to start."""
         command = shutil.which("mscore3")
         if command is None:
-            raise MissingExtraError("engraver 'musescore' needs the Debian package musescore3: apt-get install musescore3")
+            raise MissingExtraError(
+                "engraver 'musescore' needs the Debian package musescore3: apt-get install musescore3"
+            )
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             numbers = range(len(tunes))

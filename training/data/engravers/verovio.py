@@ -56,7 +56,9 @@ class VerovioEngraver:
         toolkit.setOptions({**OPTIONS, **style, "font": font})
         if not toolkit.loadData(to_mei(tune)):
             raise EngraveError("Verovio refuses the tune")
-        return rasterise(toolkit.renderToSVG(1), tune, jitter=float(rng.uniform(-1.5, 1.5)), margin=float(rng.uniform(2, 12)))
+        return rasterise(
+            toolkit.renderToSVG(1), tune, jitter=float(rng.uniform(-1.5, 1.5)), margin=float(rng.uniform(2, 12))
+        )
 
 
 def rasterise(svg: str, tune: Tune, jitter: float, margin: float) -> Engraving:
@@ -68,7 +70,11 @@ def rasterise(svg: str, tune: Tune, jitter: float, margin: float) -> Engraving:
     width, height = int(box[1]) * scale, int(box[2]) * scale
     svg = re.sub(r'width="\d+px" height="\d+px"', f'width="{width:.2f}px" height="{height:.2f}px"', svg, count=1)
     places, key, lines = read_geometry(svg)
-    drawn = np.array(Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)))).convert("L"))
+    drawn = np.array(
+        Image.open(
+            io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)))
+        ).convert("L")
+    )
     top, left = round(MIDDLE + jitter - (lines[0] + lines[4]) / 2 * scale), round(margin)
     picture = np.full((HEIGHT, left + drawn.shape[1] + round(margin)), 255, np.uint8)
     first, last = max(0, -top), min(drawn.shape[0], HEIGHT - top)

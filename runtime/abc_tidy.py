@@ -1,0 +1,90 @@
+"""The rules that make a line canonical: one spelling for each drawing (see `runtime.abc`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from .abc import DURATIONS, Bar, Event, Item, LineBreak, Tune
+
+
+def tidy(tune: Tune) -> Tune:
+    """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
+
+    Neighbouring bar lines are drawn as one, and a longer rest alone in its bar is a bar of rest, `Z`.
+    """
+    items = bar_rests(merge_bars(tune.items))
+    open_slurs: list[int] = []
+    tuplet_left, tuplet_at = 0, -1
+    for index, item in enumerate(items):
+        if not isinstance(item, Event):
+            if isinstance(item, Bar) and tuplet_left:
+                items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
+                tuplet_left = 0
+            continue
+        if item.tuplet and tuplet_left:
+            item = replace(item, tuplet=None)
+        elif item.tuplet:
+            tuplet_left, tuplet_at = item.tuplet[2], index
+        tuplet_left = max(0, tuplet_left - 1)
+        ends = min(item.slur_ends, len(open_slurs))
+        open_slurs = open_slurs[: len(open_slurs) - ends] + [index] * item.slur_starts
+        following = items[index + 1] if index + 1 < len(items) else None
+        beamable = item.flagged and isinstance(following, Event) and following.flagged
+        if item.slur_ends != ends or (item.space and not beamable):
+            item = replace(item, slur_ends=ends, space=beamable and item.space)
+        items[index] = item
+    for index in open_slurs:
+        event = _event(items[index])
+        items[index] = replace(event, slur_starts=event.slur_starts - 1)
+    if tuplet_left:
+        items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
+    while items and isinstance(items[-1], LineBreak):
+        items.pop()
+    return replace(tune, items=tuple(items))
+
+
+def merge_bars(items: tuple[Item, ...]) -> list[Item]:
+    """Bar lines in a row as the one that is drawn: `:|` and `|:` make `::`, otherwise the plainer one goes."""
+    out: list[Item] = []
+    for item in items:
+        last = out[-1] if out else None
+        if isinstance(item, Bar) and isinstance(last, Bar) and not last.ending:
+            if last.text in (":|", "::") and item.text in ("|:", "::"):
+                out[-1] = replace(item, text="::")
+            elif last.text in ("|", "||", "|]") or item.ending:
+                text = last.text if item.text == "|" else item.text
+                out[-1] = replace(item, text=text)
+        else:
+            out.append(item)
+    return out
+
+
+def bar_rests(items: list[Item]) -> list[Item]:
+    """A rest of at least three eighths alone in its bar is drawn as a centred whole rest, whatever the meter: `Z`."""
+    out = list(items)
+    edges = [-1, *(i for i, item in enumerate(out) if isinstance(item, Bar)), len(out)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        events = [i for i in range(start + 1, end) if isinstance(out[i], Event)]
+        if len(events) == 1:
+            event = _event(out[events[0]])
+            if event.rest == "z" and event.duration >= 3 and not event.tuplet:
+                out[events[0]] = replace(event, rest="Z", duration=Fraction(1))
+    return out
+
+
+def _event(item: Item) -> Event:
+    assert isinstance(item, Event)
+    return item
+
+
+def split_duration(duration: Fraction) -> list[Fraction]:
+    """Lengths that can be drawn, longest first, whose sum is `duration`; empty where there are none."""
+    out: list[Fraction] = []
+    while duration > 0:
+        fitting = [d for d in DURATIONS if d <= duration and d.numerator != 7]
+        if not fitting or len(out) > 4:
+            return []
+        out.append(fitting[-1])
+        duration -= fitting[-1]
+    return out
