@@ -1,0 +1,61 @@
+"""One random debug model, exported once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.__main__ import main
+from export.lines import Probe
+from runtime.engine import Engine, load_engine
+from runtime.manifest import Bundle, read_bundle
+from training.checkpoint import Loaded, load_checkpoint
+
+from .debug import save_checkpoint
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the tests run in two processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint") / "debug", seed=1)
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """fp32 and int8, written by the command itself."""
+    out = tmp_path_factory.mktemp("bundle") / "debug"
+    call = ["--target", "onnx", "--precision", "int8,fp32", "--checkpoint", str(checkpoint), "--out", str(out)]
+    assert main(call) == 0
+    return read_bundle(out)
+
+
+@pytest.fixture(scope="session")
+def loaded(checkpoint: Path) -> Loaded:
+    return load_checkpoint(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def probe(loaded: Loaded) -> Probe:
+    return Probe(loaded.preparation)
+
+
+@pytest.fixture(scope="session")
+def exact(bundle: Bundle) -> Engine:
+    return load_engine(bundle, precision="fp32", threads=1)[0]
+
+
+@pytest.fixture(scope="session")
+def small(bundle: Bundle) -> Engine:
+    """The int8 graphs."""
+    return load_engine(bundle, precision="int8", threads=1)[0]
