@@ -3,8 +3,9 @@
     python benchmarks/heldout.py training/checkpoints/pocket            # PyTorch, fp32
     python benchmarks/heldout.py runtime/bundles/pocket --set clean     # a bundle
 
-The lines are built on first use (seed 2026, tunes of the test split, 1 to 8 bars uniformly) in `--data`. Every picture is
-brought to 7 px a staff space by the reader's own staff finder, except our own engraver's clean ones, which are drawn so.
+The lines are built on first use (seed 2026, tunes of the test split, 1 to 8 bars uniformly) in `--data`. Every picture
+is brought to 7 px a staff space by the reader's own staff finder, except our own engraver's clean ones, which are drawn
+so.
 Percentages over atoms: SER, sequence accuracy; CER over characters; the last line is JSON.
 """
 

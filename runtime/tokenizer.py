@@ -1,4 +1,4 @@
-"""Text to ids and back: the atoms that `pocket` reads with, and byte-pair encoding of the study's kind, behind one interface."""
+"""Text to ids and back: the atoms that `pocket` reads with, and byte-pair encoding of the study's kind."""
 
 from __future__ import annotations
 

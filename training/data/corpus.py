@@ -1,8 +1,8 @@
 """Real tunes in canonical form, from the public-domain ABC collections that the music21 package ships.
 
-The files are read from the installed package (found without importing it) and never copied into the project. Near-duplicates
-are clustered by the interval 8-grams they share, and a tune's split follows the hash of its cluster, so that no two
-versions of one tune stand in two splits.
+The files are read from the installed package (found without importing it) and never copied into the project.
+Near-duplicates are clustered by the interval 8-grams they share, and a tune's split follows the hash of its cluster, so
+that no two versions of one tune stand in two splits.
 """
 
 from __future__ import annotations

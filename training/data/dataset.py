@@ -1,7 +1,7 @@
 """Builds a data set: excerpts -> pictures -> a Hugging Face `datasets` folder with PDMX-Synth's columns and ours.
 
-Rows are made in shards, each a pure function of the recipe, its split and its number, written under a temporary name and
-renamed; a build that was interrupted goes on with the shards that are missing and ends with the same data set.
+Rows are made in shards, each a pure function of the recipe, its split and its number, written under a temporary name
+and renamed; a build that was interrupted goes on with the shards that are missing and ends with the same data set.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Recipe:
     def rows(self) -> dict[str, int]:
         """Rows of each split; they sum to `size`."""
         shares = {name: share for name, share in SPLITS if name in self.splits}
-        out = {name: self.size * share // sum(shares.values()) for name, share in shares.items()}
+        out = {name: max(1, self.size * share // sum(shares.values())) for name, share in shares.items()}
         first = next(iter(out))
         out[first] += self.size - sum(out.values())
         return out

@@ -1,8 +1,8 @@
 """What scanners and phone cameras do to a line of music, as one chain of cheap steps on a grey picture.
 
-Strangers and geometry come first (one resampling for rotation, perspective, scale and paper curl), then ink, light, focus, noise and
-compression, in the order in which they happen between paper and file. A preset holds the largest strengths; a line draws
-its own below them. `photo` is the fixed recipe of the degraded test set.
+Strangers and geometry come first (one resampling for rotation, perspective, scale and paper curl), then ink, light,
+focus, noise and compression, in the order in which they happen between paper and file. A preset holds the largest
+strengths; a line draws its own below them. `photo` is the fixed recipe of the degraded test set.
 """
 
 from __future__ import annotations
@@ -44,10 +44,13 @@ class Preset:
 
 PRESETS = {
     "clean": Preset(),
-    "light": Preset(rotation=0.4, perspective=0.02, scale=0.04, shift=2, ink=0.5, light=0.15, contrast=0.2, blur=0.08, noise=4, jpeg=60),
+    "light": Preset(
+        rotation=0.4, perspective=0.02, scale=0.04, shift=2, ink=0.5, light=0.15, contrast=0.2, blur=0.08, noise=4,
+        jpeg=60,
+    ),
     "train": Preset(
-        rotation=1.0, perspective=0.06, scale=0.08, shift=4, curl=1.6, ink=1.0, light=0.5, contrast=0.5, blur=0.19, motion=0.22,
-        noise=14, specks=3, threshold=0.12, shrink=0.3, jpeg=22, strangers=0.4,
+        rotation=1.0, perspective=0.06, scale=0.08, shift=4, curl=1.6, ink=1.0, light=0.5, contrast=0.5, blur=0.19,
+        motion=0.22, noise=14, specks=3, threshold=0.12, shrink=0.3, jpeg=22, strangers=0.4,
     ),
     "photo": Preset(rotation=2.0, perspective=0.04, blur=0.15, light=0.4, noise=4, jpeg=30, fixed=True),
 }  # fmt: skip

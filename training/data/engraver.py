@@ -1,4 +1,4 @@
-"""Engravers draw a tune as a picture. Each is a file in `engravers/`; its name there is its name on the command line."""
+"""Engravers draw a tune as a picture. Each is a file in `engravers/`; its name there is its command-line name."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from runtime.abc import ACCIDENTALS, Bar, Event, Grace, Item, Pitch, Tune
 
 # Meter -> (length of a bar, length of a beat, weight), lengths in eighths; what real tunes hold weighs less.
 METER_BEATS = {
-    "C": (8, 2, 1), "C|": (8, 4, 1), "2/4": (4, 2, 0.5), "3/4": (6, 2, 1.5), "4/4": (8, 2, 1.7), "2/2": (8, 4, 1), "3/2": (12, 4, 2.2),
-    "3/8": (3, 3, 1.5), "6/8": (6, 3, 0.5), "9/8": (9, 3, 1.7), "12/8": (12, 3, 2.2), "5/4": (10, 2, 2.8), "6/4": (12, 6, 2.2),
+    "C": (8, 2, 1), "C|": (8, 4, 1), "2/4": (4, 2, 0.5), "3/4": (6, 2, 1.5), "4/4": (8, 2, 1.7), "2/2": (8, 4, 1),
+    "3/2": (12, 4, 2.2), "3/8": (3, 3, 1.5), "6/8": (6, 3, 0.5), "9/8": (9, 3, 1.7), "12/8": (12, 3, 2.2),
+    "5/4": (10, 2, 2.8), "6/4": (12, 6, 2.2),
 }  # fmt: skip
 WEIGHTS = [weight for _, _, weight in METER_BEATS.values()]
 BEATS = {  # ways to fill a beat; a leading "3" item is a triplet

@@ -1,7 +1,8 @@
 """A tune as MEI, the engraver's own language, with an id on everything that the labels must find again in the picture.
 
-MEI rather than MusicXML because Verovio keeps its ids in the SVG: notes are `n<item>_<pitch>`, accidentals `a<item>_<pitch>`,
-grace notes `g<item>_<number>`, rests `e<item>`, measures `m<item of the closing bar line>`. Source: music-encoding.org, MEI 5.
+MEI rather than MusicXML because Verovio keeps its ids in the SVG: notes are `n<item>_<pitch>`, accidentals
+`a<item>_<pitch>`, grace notes `n<item>_g<number>`, rests `e<item>`, measures `m<item of the closing bar line>`. Source:
+music-encoding.org, MEI 5.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from runtime.abc import Bar, Event, Item, Pitch, Tune
 
 CLEFS = {
-    "treble": ("G", 2), "treble1": ("G", 1), "soprano": ("C", 1), "mezzosoprano": ("C", 2), "alto": ("C", 3), "tenor": ("C", 4),
-    "baritone": ("C", 5), "bass": ("F", 4), "bass3": ("F", 3), "perc": ("perc", 3),
+    "treble": ("G", 2), "treble1": ("G", 1), "soprano": ("C", 1), "mezzosoprano": ("C", 2), "alto": ("C", 3),
+    "tenor": ("C", 4), "baritone": ("C", 5), "bass": ("F", 4), "bass3": ("F", 3), "perc": ("perc", 3),
 }  # fmt: skip
 ACCIDENTALS = {"^^": "x", "^": "s", "=": "n", "_": "f", "__": "ff"}
 BAR_STYLES = {
-    "|": "single", "||": "dbl", "|]": "end", "[|": "heavy", "|:": "rptstart", ":|": "rptend", "::": "rptboth", ".|": "dashed",
+    "|": "single", "||": "dbl", "|]": "end", "[|": "heavy", "|:": "rptstart", ":|": "rptend", "::": "rptboth",
+    ".|": "dashed",
 }  # fmt: skip
 HEAD = (
     '<?xml version="1.0"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>'

@@ -1,4 +1,4 @@
-"""MuseScore 3 (Debian package `musescore3`): what most users have, held out for testing. Draws a whole shard in one run."""
+"""MuseScore 3 (Debian package `musescore3`): what most users have, held out. Draws a shard in one run."""
 
 from __future__ import annotations
 

@@ -22,12 +22,14 @@ UNITS = 180.0  # SVG units of a staff space at Verovio's default unit
 SVG = "{http://www.w3.org/2000/svg}"
 OPTIONS = {
     "breaks": "none", "adjustPageWidth": True, "adjustPageHeight": True, "header": "none", "footer": "none",
-    "pageMarginLeft": 0, "pageMarginRight": 0, "pageMarginTop": 0, "pageMarginBottom": 0, "scale": 100, "pageWidth": 60000,
+    "pageMarginLeft": 0, "pageMarginRight": 0, "pageMarginTop": 0, "pageMarginBottom": 0, "scale": 100,
+    "pageWidth": 60000,
 }  # fmt: skip
 STYLES = {  # ranges of engraving parameters, in Verovio's own units
-    "spacingLinear": (0.08, 0.26), "spacingNonLinear": (0.5, 0.66), "staffLineWidth": (0.10, 0.22), "stemWidth": (0.12, 0.3),
-    "barLineWidth": (0.2, 0.5), "beamMaxSlope": (0, 18), "slurMidpointThickness": (0.4, 0.8), "tieMidpointThickness": (0.35, 0.7),
-    "graceFactor": (0.62, 0.8), "ledgerLineThickness": (0.18, 0.32), "leftMarginNote": (0.6, 1.6), "leftMarginAccid": (0.6, 1.4),
+    "spacingLinear": (0.08, 0.26), "spacingNonLinear": (0.5, 0.66), "staffLineWidth": (0.10, 0.22),
+    "stemWidth": (0.12, 0.3), "barLineWidth": (0.2, 0.5), "beamMaxSlope": (0, 18), "slurMidpointThickness": (0.4, 0.8),
+    "tieMidpointThickness": (0.35, 0.7), "graceFactor": (0.62, 0.8), "ledgerLineThickness": (0.18, 0.32),
+    "leftMarginNote": (0.6, 1.6), "leftMarginAccid": (0.6, 1.4),
 }  # fmt: skip
 LOADS = 300  # a toolkit is renewed after so many tunes: long-lived ones were seen to break after thousands of loads
 
