@@ -86,7 +86,8 @@ def report(name: str, readings: list[tuple[str, str, str]]) -> dict[str, Any]:
     print(f"\n{name}: {len(readings)} lines\n{class_table(errors_by_class(*atoms))}")
     spelled = [[symbols(text) for text in side] for side in (references, texts)]
     return {
-        "set": name, "lines": len(readings), "ser": round(ser(wanted, found), 2), "cer": round(cer(references, texts), 2),
+        "set": name, "lines": len(readings), "ser": round(ser(wanted, found), 2),
+        "cer": round(cer(references, texts), 2),
         "sequence_accuracy": round(sequence_accuracy(wanted, found), 2),
         "note_accuracy": round(note_accuracy(references, texts), 2), "symbol_ser": round(ser(*spelled), 2),
     }  # fmt: skip

@@ -2,7 +2,8 @@
 
 Rule for what a cut goes through: ties and slurs open at either edge are left out, of the picture and of the label
 alike. A repeat that starts or ends at a cut is drawn as an engraver would at a line break (`::` becomes `:|` before
-the break and `|:` after it). Two thirds of the excerpts are continuation lines: clef and key, but no meter drawn nor labelled.
+the break and `|:` after it). Two thirds of the excerpts are continuation lines: clef and key, but no meter drawn nor
+labelled.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def _score_def(tune: Tune) -> str:
     else:
         meter = ""
     return (
-        f'<scoreDef><staffGrp><staffDef n="1" lines="5"><clef shape="{shape}" line="{line}"/><keySig sig="{key}"/>{meter}'
+        f'<scoreDef><staffGrp><staffDef n="1" lines="5"><clef shape="{shape}" line="{line}"/>'
+        f'<keySig sig="{key}"/>{meter}'
         "</staffDef></staffGrp></scoreDef>"
     )
 
