@@ -26,7 +26,8 @@ def overrides(name: str) -> list[str]:
     height, width = get_backbone(name).debug_size
     return [
         f"vision_model_name={name}", f"img_height={height}", f"width_buckets=[{width}, {2 * width}]",
-        "preparation=height", "memory=grid", "feed_columns=false", "dense_weight=0", "guide_weight=0", "n_decoder_layers=1",
+        "preparation=height", "memory=grid", "feed_columns=false", "dense_weight=0", "guide_weight=0",
+        "n_decoder_layers=1",
     ]  # fmt: skip
 
 

@@ -1,0 +1,45 @@
+"""A data set of invented lines, made once, and a short run on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.music import save_dataset
+from tests.source import ROOT
+from training.__main__ import main
+
+DEBUG = str(ROOT / "configs" / "debug.yaml")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the tests run in two processes; a run changes the number, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 lines to learn from, 4 to check on, 4 to test on."""
+    return save_dataset(tmp_path_factory.mktemp("data") / "lines", {"train": 24, "val": 4, "test": 4})
+
+
+@pytest.fixture(scope="session")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of four steps; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    assert main([DEBUG, f"data.dataset_id={data}", "max_steps=4", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress bars would fill the log."""
+    monkeypatch.setitem(os.environ, "TQDM_DISABLE", "1")

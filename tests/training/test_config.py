@@ -1,0 +1,144 @@
+"""Configurations: the published one loads as it stands; what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ConfigError
+from training.backbone import HUB_IDS, backbone_name
+from training.batches import make_preparation
+from training.config import full_key, keys, load_config, save_config
+
+# The published study's reference configuration, to the letter.
+STUDY = """\
+model:
+  type: "MusicTrOCR"
+  params:
+    vision_model_name: "facebook/deit-small-patch16-224"
+    d_model: 512
+    n_heads: 8
+    n_decoder_layers: 6
+    d_ff: 2048
+    max_seq_len: 2048
+    dropout: 0.1
+data:
+  dataset_id: "guangyangmusic/PDMX-Synth"
+  tokenizer_id: "guangyangmusic/legato"
+  img_height: 224
+training:
+  batch_size: 8
+  gradient_accumulation_steps: 4
+  epochs: 10
+  optimizer:
+    type: "AdamW"
+    learning_rate: 0.0003
+    weight_decay: 0.01
+    betas: [0.9, 0.99]
+  scheduler:
+    type: "LinearWarmup"
+    warmup_ratio: 0.03
+hardware:
+  device: "auto"
+  mixed_precision: true
+"""
+
+
+def written(folder: Path, text: str, name: str = "a.yaml") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_the_published_configuration_loads_as_it_stands(tmp_path: Path) -> None:
+    config = load_config([written(tmp_path, STUDY)])
+    params, training = config.model.params, config.training
+    assert (config.model.type, params.vision_model_name) == ("MusicTrOCR", "facebook/deit-small-patch16-224")
+    assert (params.d_model, params.n_heads, params.n_decoder_layers, params.d_ff) == (512, 8, 6, 2048)
+    assert (params.max_seq_len, params.dropout, params.memory) == (2048, 0.1, "grid")
+    assert (config.data.img_height, config.data.preparation) == (224, "height")
+    assert (training.batch_size, training.gradient_accumulation_steps, training.epochs) == (8, 4, 10)
+    assert (training.optimizer.learning_rate, training.optimizer.betas) == (3e-4, (0.9, 0.99))
+    assert (training.scheduler.type, training.scheduler.warmup_ratio) == ("LinearWarmup", 0.03)
+    assert (config.hardware.device, config.hardware.mixed_precision) == ("auto", True)
+
+
+def test_numbers_may_be_written_as_yaml_reads_them_as_text(tmp_path: Path) -> None:
+    text = "training:\n  optimizer:\n    learning_rate: 3e-4\n  max_steps: 1e3\n"
+    training = load_config([written(tmp_path, text)]).training
+    assert training.optimizer.learning_rate == 0.0003
+    assert training.max_steps == 1000
+
+
+def test_later_files_and_then_overrides_win_key_by_key(tmp_path: Path) -> None:
+    first = written(tmp_path, STUDY)
+    second = written(tmp_path, "model:\n  params:\n    d_model: 64\n    n_heads: 2\n", "b.yaml")
+    config = load_config([first, second], ["n_heads=4", "training.optimizer.betas=[0.8, 0.9]", "memory=columns"])
+    params = config.model.params
+    assert (params.d_model, params.n_heads, params.d_ff, params.memory) == (64, 4, 2048, "columns")
+    assert config.training.optimizer.betas == (0.8, 0.9)
+    assert config.training.optimizer.weight_decay == 0.01
+
+
+def test_a_saved_configuration_loads_equal(tmp_path: Path) -> None:
+    config = load_config([written(tmp_path, STUDY)], ["width_buckets=[64, 128]", "degrade=train", "init_from=x"])
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config([tmp_path / "saved.yaml"]) == config
+
+
+def test_every_key_can_be_given_by_its_full_name() -> None:
+    assert "training.optimizer.learning_rate" in keys()
+    assert all(full_key(key) == key for key in keys())
+
+
+MISTAKES = [
+    ("model:\n  parms: {}\n", [], "unknown key model.parms; did you mean model.params"),
+    ("model:\n  params:\n    d_modle: 3\n", [], "unknown key model.params.d_modle; did you mean model.params.d_model?"),
+    ("trainin: {}\n", [], "unknown key trainin"),
+    ("training:\n  batch_size: many\n", [], "training.batch_size is 'many'; expected int"),
+    ("training:\n  batch_size: 2.5\n", [], "training.batch_size is 2.5; expected int"),
+    ("training:\n  batch_size: true\n", [], "training.batch_size is True; expected int"),
+    ("hardware:\n  mixed_precision: perhaps\n", [], "hardware.mixed_precision is 'perhaps'; expected bool"),
+    ("training:\n  optimizer:\n    betas: [0.9]\n", [], "training.optimizer.betas is [0.9]; expected list of 2 float"),
+    ("training: 3\n", [], "training is 3; expected keys and values"),
+    ("- a\n- b\n", [], "holds no keys"),
+    ("a: [1\n", [], "is no YAML"),
+    ("", [], "holds no keys"),
+    (STUDY, ["max_steps"], "override 'max_steps' has no '='"),
+    (STUDY, ["type=x"], "override key 'type' could be model.type or "),
+    (STUDY, ["learning_rat=1"], "did you mean training.optimizer.learning_rate?"),
+    (STUDY, ["max_steps="], "training.max_steps is ''; expected int"),
+]
+
+
+@pytest.mark.parametrize(("text", "overrides", "message"), MISTAKES, ids=[message for _, _, message in MISTAKES])
+def test_a_mistake_is_named(text: str, overrides: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config([written(tmp_path, text)], overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.yaml can't be read"):
+        load_config([tmp_path / "nowhere.yaml"])
+
+
+@pytest.mark.parametrize("hub_id", HUB_IDS)
+def test_a_hub_id_means_a_backbone_or_an_error_that_lists_them(hub_id: str) -> None:
+    from runtime.errors import OmrError
+    from training.backbone import BACKBONES
+
+    if HUB_IDS[hub_id] in BACKBONES.names():
+        assert backbone_name(hub_id) == HUB_IDS[hub_id]
+    else:
+        with pytest.raises(OmrError, match="resnet50"):
+            backbone_name(hub_id)
+
+
+def test_width_buckets_follow_the_height_and_suit_the_backbone(tmp_path: Path) -> None:
+    tall = load_config([written(tmp_path, STUDY)], ["vision_model_name=resnet50"])
+    preparation = make_preparation(tall)
+    assert (preparation.mode, preparation.height, preparation.channels) == ("height", 224, 3)
+    assert all(width % 32 == 0 for width in preparation.width_buckets)
+    assert preparation.width_buckets[-1] >= 1280 * 224 / 96
