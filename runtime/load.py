@@ -115,14 +115,12 @@ def _pdf_pages(path: Path, dpi: int) -> Iterator[Grey]:
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
+        # PDFium 5.15 reports nothing for a file without pages, and its last error may be an earlier file's.
+        if "password" in str(error).lower() and b"/Encrypt" in path.read_bytes():
             raise InputError(f"{path} is protected by a password; save a copy without one") from error
-        raise InputError(f"{path} is no PDF that can be read, or damaged; save it again") from error
+        raise InputError(f"{path} is damaged or has no pages; expected a PDF with at least one") from error
     try:
-        count = len(document)
-        if count == 0:
-            raise InputError(f"{path} has no pages; expected a PDF with at least one")
-        for index in range(count):
+        for index in range(len(document)):
             yield _pdf_page(path, document, index, dpi)
     finally:
         document.close()

@@ -80,6 +80,5 @@ def _light(
 if __name__ == "__main__":
     source = np.asarray(cv2.imread(sys.argv[1], cv2.IMREAD_GRAYSCALE), np.uint8)
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 5
-    Path(sys.argv[2]).write_bytes(
-        cv2.imencode(".jpg", photograph(source, np.random.default_rng(seed), 11.7)[0], [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
-    )
+    photo, _ = photograph(source, np.random.default_rng(seed), 11.7)
+    Path(sys.argv[2]).write_bytes(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes())
