@@ -88,6 +88,7 @@ def straighten(
     height: int,
     margins: tuple[float, float] = (1.0, 1.0),
     fill: int = WHITE,
+    coarse: bool = False,
 ) -> Grey:
     """The picture of one staff with its lines horizontal and a constant staff space.
 
@@ -98,11 +99,12 @@ def straighten(
         height: height of the result in px; the middle line falls on `height / 2`.
         margins: staff spaces kept left and right of the staff's ends.
         fill: value outside the picture.
+        coarse: sample half as finely, four times as fast; good enough to look for lines, not to read.
 
     Returns:
         uint8 [height, W]. Sampled finer and averaged where the result is smaller than the source.
     """
-    finer = int(np.clip(np.ceil(staff.space.max() / space), 1, MAX_SUPERSAMPLING))
+    finer = int(np.clip(np.ceil(staff.space.max() / space / (2 if coarse else 1)), 1, MAX_SUPERSAMPLING))
     length = staff.along()[-1] + sum(margins)
     width = max(1, round(length * space))
     columns = (np.arange(width * finer) + 0.5) / (space * finer) - margins[0]

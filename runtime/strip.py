@@ -49,7 +49,7 @@ def look(grey: Grey, staff: StaffGeometry, unsure: float) -> Strip:
         staff: the line guessed.
         unsure: staff spaces at both ends where there may be no staff, so no line to learn the darkness from.
     """
-    strip = straighten(grey, staff, SPACE, 2 * HALF * SPACE, (0.0, 0.0))
+    strip = straighten(grey, staff, SPACE, 2 * HALF * SPACE, (0.0, 0.0), coarse=True)
     dark = WHITE - whiten(strip, 3 * SPACE + 1).astype(np.float32)
     ink = np.asarray(cv2.blur(dark, (5, 1), borderType=cv2.BORDER_REPLICATE), np.float64)
     ink = 0.5 * (ink[1:] + ink[:-1])
