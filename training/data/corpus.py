@@ -26,6 +26,7 @@ COLLECTIONS = ("oneills1850", "airdsAirs", "ryansMammoth")
 OPT_IN = ("essenFolksong",)  # distribution permitted for non-commercial use only
 SPLITS = (("train", 90), ("val", 5), ("test", 5))  # percent of clusters
 DRAWABLE = frozenset(d for d in DURATIONS if d >= Fraction(1, 4))
+QUOTED = 24  # notes in a row that make a quotation
 SHARED = 0.3  # share of the shorter tune's 8-grams that makes two tunes versions of one
 
 
@@ -165,7 +166,23 @@ def assign_splits(sources: list[Source]) -> list[Source]:
     names: dict[int, str] = {}
     for index in keep:
         names[root(index)] = min(names.get(root(index), "~"), sources[index].name)
-    return [replace(sources[i], split=split_of(names[root(i)])) for i in keep]
+    return without_quotations([replace(sources[i], split=split_of(names[root(i)])) for i in keep])
+
+
+def without_quotations(sources: list[Source]) -> list[Source]:
+    """Leave out tunes of val and test that share a run of 24 (interval, length) pairs with a tune of another split."""
+    homes: dict[tuple[object, ...], str] = {}
+    out: list[Source] = []
+    for split, _ in SPLITS:
+        for source in (s for s in sources if s.split == split):
+            notes = melody(source.tune)
+            pairs = [(b[0] - a[0], b[1]) for a, b in zip(notes, notes[1:], strict=False)]
+            runs = {tuple(pairs[i : i + QUOTED]) for i in range(len(pairs) - QUOTED + 1)}
+            if all(homes.get(run, split) == split for run in runs):
+                homes.update(dict.fromkeys(runs, split))
+                out.append(source)
+    kept = {source.name for source in out}
+    return [source for source in sources if source.name in kept]
 
 
 def split_of(cluster: str) -> str:

@@ -146,5 +146,6 @@ def test_other_engravers_draw_a_line_at_our_size(name: str) -> None:
     except EngraveError as error:
         pytest.fail(str(error))
     assert image.shape[0] == HEIGHT and image.dtype == np.uint8
-    rows = (image < 140).mean(axis=1)
-    assert rows[[34, 41, 48, 55, 62]].min() > 0.2  # the five lines, 7 px apart, around row 48
+    darkness = (255 - image.astype(int)).mean(axis=1)
+    lines = [darkness[row - 1 : row + 2].max() for row in (34, 41, 48, 55, 62)]  # 7 px apart, around row 48
+    assert min(lines) > 25 and darkness[[5, 90]].max() < 10
