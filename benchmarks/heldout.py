@@ -1,7 +1,8 @@
 """Reads 1,000 held-out lines, clean, degraded and from engravers never trained on, and says what is wrong.
 
     python benchmarks/heldout.py training/checkpoints/pocket            # PyTorch, fp32
-    python benchmarks/heldout.py runtime/bundles/pocket --set clean     # a bundle
+    python benchmarks/heldout.py training/checkpoints/pocket --dump runs/torch
+    python benchmarks/heldout.py runtime/bundles/pocket --set clean --against runs/torch     # a bundle
 
 The lines are built on first use (seed 2026, tunes of the test split, 1 to 8 bars uniformly) in `--data`. Every picture
 is brought to 7 px a staff space by the reader's own staff finder, except our own engraver's clean ones, which are drawn
@@ -70,8 +71,8 @@ def read_bundle(bundle: Path, folder: Path, limit: int) -> list[tuple[str, str, 
     for start in tqdm(range(0, len(rows), 8), unit="batch", desc="reading"):
         part = rows.select(range(start, min(start + 8, len(rows))))
         lines = [prepare(np.array(row["image"].convert("L")), reader.preparation) for row in part]
-        for row, text in zip(part, reader.read_lines(lines), strict=True):
-            out.append((row["filename"], row["transcription"], text))
+        for row, reading in zip(part, reader.read_prepared(lines), strict=True):
+            out.append((row["filename"], row["transcription"], reader.tokenizer.decode(reading.tokens)))
     return out
 
 
@@ -100,6 +101,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("runs/heldout"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=0, help="lines of each set; 0: all")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write every reading and reference as JSON lines")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="a --dump of another model: how many readings agree"
+    )
     args = parser.parse_args()
     unknown = [name for name in args.set if name not in SETS]
     if unknown:
@@ -109,6 +113,12 @@ def main() -> int:
     for name in args.set:
         readings = read(args.model, built(args.data, name), args.limit)
         results.append(report(name, readings))
+        if args.against:
+            rows = map(json.loads, (args.against / f"{name}.jsonl").read_text().splitlines())
+            other = {row["name"]: row["abc"] for row in rows}
+            same = [other.get(n) == text for n, _, text in readings]
+            results[-1]["agree"] = round(100 * sum(same) / len(same), 2)
+            print(f"{name}: {results[-1]['agree']} % read exactly as in {args.against}")
         if args.dump:
             args.dump.mkdir(parents=True, exist_ok=True)
             rows = [{"name": n, "reference": r, "abc": t} for n, r, t in readings]
