@@ -31,10 +31,10 @@ class Probe:
         self.lines = [prepare(engraved(number, bars), preparation) for number, bars in enumerate(BARS)]
 
     def pair(self, width: int) -> Pictures:
-        """Two lines padded to one bucket `width` in px: the widest that fit, or cut where fewer do."""
-        fitting = sorted((line for line in self.lines if line.shape[1] <= width), key=lambda line: -line.shape[1])
+        """Two lines in one bucket `width` px wide, cut where they are wider; the second is shorter and padded."""
         cut = [line[:, : width - 3 * number] for number, line in enumerate(self.lines)]
-        return batch([*fitting, *cut][:2], replace(self.preparation, width_buckets=(width,)))
+        widest = sorted(cut, key=lambda line: -line.shape[1])[:2]
+        return batch(widest, replace(self.preparation, width_buckets=(width,)))
 
     def batches(self) -> list[Pictures]:
         """All lines, each batch of one bucket."""

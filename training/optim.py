@@ -13,6 +13,8 @@ from runtime.errors import ConfigError
 
 from .config import OptimizerConfig, SchedulerConfig
 
+SCHEDULES = ("LinearWarmup", "Cosine", "Trapezoid")
+
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """AdamW; norms, biases and embeddings don't decay.
@@ -45,6 +47,8 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total: int) -> floa
     Raises:
         ConfigError: an unknown kind.
     """
+    if config.type not in SCHEDULES:
+        raise ConfigError(f"training.scheduler.type is {config.type!r}; use {', '.join(SCHEDULES)}")
     warmup = max(1, round(config.warmup_ratio * total))
     if step < warmup:
         return (step + 1) / warmup
@@ -53,12 +57,8 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total: int) -> floa
         high = 1 - course
     elif config.type == "Cosine":
         high = 0.5 * (1 + math.cos(math.pi * course))
-    elif config.type == "Trapezoid":
-        high = min(1.0, (total - step) / max(1.0, config.decay_ratio * total))
     else:
-        raise ConfigError(
-            f"training.scheduler.type is {config.type!r}; use LinearWarmup, Cosine or Trapezoid"
-        )
+        high = min(1.0, (total - step) / max(1.0, config.decay_ratio * total))
     return config.final_ratio + (1 - config.final_ratio) * high
 
 

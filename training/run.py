@@ -26,7 +26,7 @@ from .checkpoint import (
 )
 from .config import Config
 from .model import MusicTrOCR
-from .optim import AveragedWeights, make_optimizer, named_states, restore_states
+from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
 
 
@@ -131,6 +131,7 @@ def build_run(
     averages = AveragedWeights(model, training.optimizer.ema_decay)
     count = sum(parameter.numel() for parameter in model.parameters())
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
+    learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
     named = f"{params.vision_model_name}, {params.memory} memory"
     say(f"model: {count / 1e6:.2f}M parameters, {named}; {total} steps")
     return Run(config, folder, accelerator, model, wrapped, optimizer, averages, tokenizer, total)

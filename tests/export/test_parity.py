@@ -41,6 +41,17 @@ def test_psnr_of_zeros_is_all_or_nothing() -> None:
     assert psnr(np.zeros(3), np.full(3, 1e-9)) == 0.0
 
 
+def test_the_debug_model_sees_the_picture(loaded: Loaded, probe: Probe) -> None:
+    """Or the figures below would say nothing about the encoder."""
+    import torch
+
+    image, valid = probe.pair(512)
+    with torch.inference_mode():
+        memory = loaded.model.encode(torch.from_numpy(image), torch.from_numpy(valid))
+    first, second = memory.cross[1].keys[:, :, :8].numpy()
+    assert psnr(first, second) < 30
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_every_output_was_compared_at_several_widths_and_cache_sizes(bundle: Bundle, precision: str) -> None:
     found = bundle.manifest.choose(["onnx"], precision).numerics

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from tests.music import save_dataset
 from tests.source import ROOT
@@ -37,6 +38,17 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "short"
     assert main([DEBUG, f"data.dataset_id={data}", "max_steps=4", "--out", str(folder)]) == 0
     return folder
+
+
+def start(arguments: Sequence[str]) -> int:
+    """omr-train as in a process of its own: accelerate keeps the precision of the first run."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return main(arguments)
+
+
+@pytest.fixture(autouse=True)
+def new_process() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(autouse=True)

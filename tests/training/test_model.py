@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import ConfigError, MissingExtraError
+from tests.weights import enliven
 from training.config import ModelParams
 from training.decoder import Decoder, KeysValues, attend
 from training.model import MusicTrOCR, dense_classes
@@ -23,10 +24,7 @@ VOCABULARY = 40
 def model(**changes: object) -> MusicTrOCR:
     torch.manual_seed(4)
     made = MusicTrOCR(replace(PARAMS, **changes), VOCABULARY, 32, 1)  # type: ignore[arg-type]
-    for buffer in made.backbone.buffers():
-        if buffer.is_floating_point():
-            buffer.uniform_(0.5, 1.5)
-    return made.eval()
+    return enliven(made, 1, 32, 128)
 
 
 def pictures(width: int = 128) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,205 @@
+"""omr-train: a run that was killed goes on as if nothing had happened, and says what it does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from runtime.errors import run_command
+from tests.source import ROOT
+from training import precision
+from training.__main__ import main
+from training.checkpoint import PROGRESS, load_checkpoint, newest, read_weights
+
+from .conftest import DEBUG, start
+
+STEPS = 16
+# A checkpoint every few steps, so that the kill falls between two; dropout, accumulation, degradation and a curriculum
+# all have states that must come back.
+OPTIONS = (
+    f"max_steps={STEPS}", "checkpoint_steps=3", "gradient_accumulation_steps=2", "degrade=train", "learning_rate=2e-3",
+    "training.curriculum.steps=4", "training.curriculum.start_width=200", "eval_limit=1",
+)  # fmt: skip
+
+
+def losses(run: Path, name: str = "loss") -> dict[int, float]:
+    """Loss, or one part of it, of each step in a run's log."""
+    text = (run / "metrics.jsonl").read_text(encoding="utf-8") if (run / "metrics.jsonl").exists() else ""
+    rows = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    return {row["step"]: row[name] for row in rows if "lr" in row}
+
+
+def call(data: Path, run: Path, *more: str) -> list[str]:
+    return [DEBUG, f"data.dataset_id={data}", *OPTIONS, "--out", str(run), *more]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(call(data, run)) == 0
+    return run
+
+
+def test_a_killed_run_resumes_with_the_losses_of_an_uninterrupted_one(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "training", *call(data, tmp_path / "killed")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and max(losses(tmp_path / "killed"), default=0) < 5:
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    reached = max(losses(tmp_path / "killed"))
+    assert 5 <= reached < STEPS
+    assert newest(tmp_path / "killed") is not None
+
+    assert main(call(data, tmp_path / "killed", "--resume")) == 0
+    expected = losses(whole)
+    assert list(expected) == list(range(1, STEPS + 1))
+    assert losses(tmp_path / "killed") == expected
+    weights = [read_weights(newest(folder) or Path()) for folder in (tmp_path / "killed", whole)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_a_run_learns(whole: Path) -> None:
+    for name in ("token", "symbol"):
+        found = list(losses(whole, name).values())
+        assert sum(found[-4:]) < 0.95 * sum(found[:4]), name
+
+
+def test_resuming_in_an_empty_folder_starts(data: Path, tmp_path: Path) -> None:
+    assert main([DEBUG, f"data.dataset_id={data}", "max_steps=1", "--out", str(tmp_path / "new"), "--resume"]) == 0
+    assert list(losses(tmp_path / "new")) == [1]
+
+
+def test_a_run_is_not_started_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "metrics.jsonl").read_bytes()
+    assert run_command(lambda: main([DEBUG, "--out", str(run)])) == 2
+    assert "holds a run already: go on with --resume" in capsys.readouterr().err
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_resumed_run_keeps_its_configuration_and_says_what_was_changed(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    other = tmp_path / "other.yaml"
+    other.write_text("model:\n  params:\n    d_model: 64\n")
+    assert main([str(other), "max_steps=6", "--out", str(copy), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "changed since the run began: training.max_steps 4 -> 6" in said
+    assert "going on from step 4" in said
+    assert load_checkpoint(copy).config.model.params.d_model == 32
+    assert list(losses(copy)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_folder_holds_configuration_log_and_checkpoints(run: Path) -> None:
+    assert {"config.yaml", "metrics.jsonl", "checkpoints"} <= {path.name for path in run.iterdir()}
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"step", "loss", "lr", "token", "guide", "symbol", "staff_position", "duration"} <= set(rows[0])
+    assert {"step", "ser", "cer", "note_accuracy", "sequence_accuracy"} <= set(rows[-1])
+    [checkpoint] = (run / "checkpoints").iterdir()
+    assert json.loads((checkpoint / PROGRESS).read_text())["step"] == 4
+
+
+def test_init_from_takes_weights_and_nothing_else(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A learning rate of nothing, so that the weights stay what they were; another vocabulary-free size is new."""
+    options = [f"data.dataset_id={data}", f"init_from={run}", "max_steps=1", "learning_rate=0", "max_seq_len=200"]
+    assert main([DEBUG, *options, "--out", str(tmp_path / "new")]) == 0
+    assert "new: decoder.positions.weight" in capsys.readouterr().err
+    assert list(losses(tmp_path / "new")) == [1]
+    made = load_checkpoint(tmp_path / "new").model.state_dict()
+    taken = load_checkpoint(run).model.state_dict()
+    same = [name for name in taken if not name.startswith("backbone") and name != "decoder.positions.weight"]
+    assert all(torch.equal(made[name], taken[name]) for name in same)  # the backbone's statistics move
+
+
+class TestPrecision:
+    """Measured once, kept on resume, measured again on another kind of processor."""
+
+    @pytest.fixture
+    def measured(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Answers that measuring gives, one after the other."""
+        answers = ["fp32", "bf16"]
+        monkeypatch.setattr(precision, "measure", lambda _device: (answers.pop(0), "as if measured"))
+        return answers
+
+    @pytest.fixture
+    def begun(self, measured: list[str], data: Path, tmp_path: Path) -> Path:
+        options = [f"data.dataset_id={data}", "max_steps=1", "hardware.precision=auto"]
+        assert main([DEBUG, *options, "--out", str(tmp_path / "run")]) == 0
+        assert measured == ["bf16"]
+        return tmp_path / "run"
+
+    def resume(self, run: Path, steps: int) -> dict[str, str]:
+        assert start([DEBUG, f"max_steps={steps}", "--out", str(run), "--resume"]) == 0
+        found: dict[str, str] = yaml.safe_load((run / "config.yaml").read_text())["hardware"]
+        return found
+
+    def test_it_is_kept_on_the_same_processor(
+        self, begun: Path, measured: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        capsys.readouterr()
+        assert self.resume(begun, 2)["precision"] == "fp32"
+        assert measured == ["bf16"]  # nobody asked
+        assert "fp32 (measured when the run began)" in capsys.readouterr().err
+
+    def test_it_is_measured_again_on_another(
+        self, begun: Path, measured: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = begun / "config.yaml"
+        here = yaml.safe_load(file.read_text())["hardware"]["processor"]
+        file.write_text(file.read_text().replace(here, "Some Other CPU (avx2)"))
+        hardware = self.resume(begun, 2)
+        assert (hardware["precision"], hardware["processor"]) == ("bf16", here)
+        assert measured == []
+        said = capsys.readouterr().err
+        assert "the run began on another processor, Some Other CPU (avx2) in fp32: losses may differ" in said
+
+    def test_one_that_was_configured_is_not_measured(self, data: Path, tmp_path: Path, measured: list[str]) -> None:
+        assert main([DEBUG, f"data.dataset_id={data}", "max_steps=1", "--out", str(tmp_path / "run")]) == 0
+        assert measured == ["fp32", "bf16"]
+
+
+MISTAKES = [
+    (["data.dataset_id="], "no data set is given"),
+    (["data.dataset_id=nowhere"], "data set 'nowhere' can't be opened"),
+    (["vision_model_name=resnet51"], "no backbone called 'resnet51'; did you mean 'resnet50'?"),
+    (["hardware.device=cuda:1"], "hardware.device is 'cuda:1'; use auto, cpu or cuda"),
+    (["hardware.precision=int8"], "hardware.precision is 'int8'; use auto, fp32, bf16 or fp16"),
+    (["tokenizer_id=nowhere"], "tokenizer 'nowhere' can't be reached"),
+    (["init_from=nowhere"], "nowhere holds no checkpoint"),
+    (["training.optimizer.type=SGD"], "training.optimizer.type is 'SGD'"),
+    (["training.scheduler.type=Steps"], "training.scheduler.type is 'Steps'"),
+    (["max_seq_len=3"], "has no line this model can hold"),
+    (["pretrained=true"], "pocket_cnn has no pretrained weights: set model.params.pretrained=false"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[call[0] for call, _ in MISTAKES])
+def test_a_mistake_is_one_sentence(
+    overrides: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [DEBUG, f"data.dataset_id={data}", "max_steps=1", *overrides, "--out", str(tmp_path / "run")]
+    assert run_command(lambda: main(command)) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ") and message in last
+
+
+def test_a_configuration_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(lambda: main(["max_steps=1"])) == 2
+    assert "start with configs/pocket.yaml" in capsys.readouterr().err
