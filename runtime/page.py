@@ -9,6 +9,7 @@ import numpy as np
 
 from .geometry import Grey, StaffGeometry
 from .orientation import lies_sideways, turn, upside_down
+from .single import complete
 from .staff_lines import find_hits, seeds
 from .strip import is_staff, look
 from .trace import trace
@@ -16,7 +17,7 @@ from .trace import trace
 MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
 MAX_SEEDS = 400
 MAX_JOIN, MAX_OVERLAP = 24.0, 8.0  # staff spaces between, or shared by, pieces of one staff
-SMALL_SPACE = 9.0  # px; below this, the lines of a blurred picture merge unless it is drawn larger
+SMALL = 400  # px; pictures no higher than this show one or two lines, with few pixels a staff space
 MAX_SIDE = 4_500  # px; larger pages are looked at reduced
 
 
@@ -65,8 +66,14 @@ def find_systems(grey: Grey) -> list[System]:
 
 
 def find_staff(grey: Grey) -> StaffGeometry | None:
-    """The staff of a picture that shows one line: the longest found."""
-    return max(find_staves(grey), key=lambda staff: staff.along()[-1], default=None)
+    """The staff of a picture that shows one line, from end to end even where it is faint."""
+    if min(grey.shape) < 16:
+        return None
+    longest = max(find_staves(grey), key=lambda staff: staff.along()[-1], default=None)
+    if grey.shape[0] > SMALL:
+        return complete(grey, longest)
+    found = complete(_doubled(grey), None if longest is None else _scaled(longest, 2.0))
+    return None if found is None else _scaled(found, 0.5)
 
 
 def find_staves(grey: Grey) -> list[StaffGeometry]:
@@ -77,11 +84,14 @@ def find_staves(grey: Grey) -> list[StaffGeometry]:
         return [_scaled(staff, 1 / scale) for staff in find_staves(np.asarray(smaller, dtype=np.uint8))]
     if min(grey.shape) < 16:
         return []
-    if grey.shape[0] <= 400:
-        larger = cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        found = _traced(np.asarray(larger, dtype=np.uint8))
-        return [_scaled(staff, 0.5) for staff in found]
-    return _traced(grey)
+    if grey.shape[0] > SMALL:
+        return _traced(grey)
+    return [_scaled(staff, 0.5) for staff in _traced(_doubled(grey))]
+
+
+def _doubled(grey: Grey) -> Grey:
+    """Drawn larger, because blurred lines 7 px apart merge otherwise."""
+    return np.asarray(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def _scaled(staff: StaffGeometry, factor: float) -> StaffGeometry:

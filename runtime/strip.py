@@ -134,14 +134,18 @@ def _with_ink(inked: NDArray[np.bool_], end: int, step: int) -> int:
     return end
 
 
-def is_staff(strip: Strip) -> bool:
+def is_staff(strip: Strip, sixth: float = 0.6) -> bool:
     """Five lines, no sixth and little between them: ruled paper, tablature, chant and noise are none.
 
     On 773 staves of engraved and photographed pages the faintest line had at least 0.45 of the median line, places
     of a sixth line at most 0.39, gaps at most 0.04.
+
+    Args:
+        strip: along the whole staff.
+        sixth: share of the median line up to which a sixth line may be a beam or a slur.
     """
     lines = _rows(strip.ridge, LINES).mean(axis=1)
     beyond = _rows(strip.ridge, (-3, 3)).mean(axis=1)
     gaps = _rows(strip.ridge, GAPS).mean(axis=1)
     usual = float(np.median(lines))
-    return bool(lines.min() > 0.25 * usual and beyond.max() < 0.6 * usual and np.median(gaps) < 0.25 * usual)
+    return bool(lines.min() > 0.25 * usual and beyond.max() < sixth * usual and np.median(gaps) < 0.25 * usual)

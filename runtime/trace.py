@@ -16,7 +16,7 @@ from .strip import REACH, SPACE, Strip, comb, look, visible_ends
 
 SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # staff spaces tried, relative to the guess
 ROUNDS = 12
-STIFFNESS = 60.0  # of the smoothed line; bends over less than about six staff spaces are noise
+STIFFNESS = 200.0  # of the smoothed line; bends over less than about eight staff spaces are noise
 
 
 def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> StaffGeometry | None:

@@ -23,7 +23,7 @@ class DrawnStaff:
 
 
 def draw_page(
-    staves: int, space: float, seed: int = 0, length: float = 70.0, apart: float = 13.0, tall: float = 0.0
+    staves: int, space: float, seed: int = 0, length: float = 70.0, apart: float = 13.0, grey: int = 0
 ) -> tuple[Grey, list[DrawnStaff]]:
     """A white page.
 
@@ -33,38 +33,40 @@ def draw_page(
         seed: of the notes.
         length: of a staff, in staff spaces.
         apart: from middle line to middle line, in staff spaces.
-        tall: height of the page in staff spaces, where it is more than the staves need.
+        grey: of the staff lines; the notes are black.
 
     Returns:
         The page and its staves from top to bottom.
     """
     rng = np.random.default_rng(seed)
     width = round((length + 12) * space)
-    height = round(max(apart * staves + 6, tall) * space)
+    height = round((apart * staves + 6) * space)
     scale = max(1, round(SHARPER * 4 / space))
     page = np.full((height * scale, width * scale), 255, np.uint8)
     drawn = []
     for number in range(staves):
         middle = (number + 0.5) * apart + 3
         last = length if number < staves - 1 else 0.6 * length  # the last system is often short
-        _draw_staff(page, 6.0, middle, last, space * scale, rng)
+        _draw_staff(page, 6.0, middle, last, space * scale, rng, grey)
         drawn.append(DrawnStaff(6 * space - 0.5, (6 + last) * space - 0.5, middle * space - 0.5, space))
     small = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), drawn
 
 
-def _draw_staff(page: Grey, left: float, middle: float, length: float, unit: float, rng: np.random.Generator) -> None:
-    def rectangle(x0: float, y0: float, x1: float, y1: float) -> None:
+def _draw_staff(
+    page: Grey, left: float, middle: float, length: float, unit: float, rng: np.random.Generator, grey: int
+) -> None:
+    def rectangle(x0: float, y0: float, x1: float, y1: float, level: int = 0) -> None:
         # Places are edges here, while OpenCV counts both end pixels in.
         corners = [round(v * unit) for v in (x0, y0, x1, y1)]
-        page[corners[1] : max(corners[3], corners[1] + 1), corners[0] : max(corners[2], corners[0] + 1)] = 0
+        page[corners[1] : max(corners[3], corners[1] + 1), corners[0] : max(corners[2], corners[0] + 1)] = level
 
     def head(x: float, y: float) -> None:
         centre = (round(x * unit), round(y * unit))
         cv2.ellipse(page, centre, (round(0.62 * unit), round(0.45 * unit)), -20, 0, 360, (0,), -1)
 
     for line in (-2, -1, 0, 1, 2):
-        rectangle(left, middle + line - 0.06, left + length, middle + line + 0.06)
+        rectangle(left, middle + line - 0.06, left + length, middle + line + 0.06, grey)
     cv2.ellipse(
         page, (round((left + 2) * unit), round(middle * unit)), (round(unit), round(2.2 * unit)), 10, 0, 330, (0,),
         round(0.35 * unit),

@@ -77,9 +77,19 @@ def test_the_demo_pages_have_their_systems(name: str) -> None:
     assert len(lay_out(page).systems) == DEMO_SYSTEMS
 
 
-def one_line(seed: int, degraded: bool) -> tuple[Grey, DrawnStaff, NDArray[np.float64]]:
+def moved_by(matrix: NDArray[np.float64]) -> Points:
+    """What a perspective does to places."""
+
+    def places(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        u, v, w = matrix @ np.stack([x, y, np.ones_like(x)])
+        return u / w, v / w
+
+    return places
+
+
+def one_line(seed: int, degraded: bool, grey: int = 0) -> tuple[Grey, DrawnStaff, NDArray[np.float64]]:
     """A picture of one line at 7 px a staff space; with what the degraded test set does to it."""
-    page, [drawn] = draw_page(1, 7.0, seed, length=60.0, apart=8.0)
+    page, [drawn] = draw_page(1, 7.0, seed, length=60.0, apart=8.0, grey=grey)
     rng = np.random.default_rng(seed)
     if not degraded:
         return page, drawn, np.eye(3)
@@ -102,13 +112,20 @@ def test_a_picture_of_one_line_gives_its_staff(seed: int, degraded: bool) -> Non
     picture, drawn, matrix = one_line(seed, degraded)
     staff = find_staff(picture)
     assert staff is not None
-
-    def places(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        u, v, w = matrix @ np.stack([x, y, np.ones_like(x)])
-        return u / w, v / w
-
-    across, left, right = errors(staff, drawn, places)
+    across, left, right = errors(staff, drawn, moved_by(matrix))
     assert across < 0.15 and left < 1 and right < 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_faint_lines_of_a_single_line_are_summed_up(seed: int) -> None:
+    """A seventh as dark as the notes, then degraded: no column shows them."""
+    picture, drawn, matrix = one_line(seed, degraded=True, grey=220)
+    assert find_staves(picture) == []
+    staff = find_staff(picture)
+    assert staff is not None
+    across, left, right = errors(staff, drawn, moved_by(matrix))
+    # Where nothing can be seen the staff ends with its last note or bar line.
+    assert across < 0.15 and left < 1 and right < 5
 
 
 @pytest.mark.parametrize("seed", range(3))
