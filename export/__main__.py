@@ -11,9 +11,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from runtime.errors import run_command
+from runtime.errors import MissingExtraError, run_command
+
+PACKAGES = ("torch", "verovio", "onnx", "onnxscript")
 
 USAGE = """omr-export --target NAME[,NAME] [--precision NAME[,NAME]] [--checkpoint PATH] --out DIR
        omr-export verify DIR [--checkpoint PATH]
@@ -82,7 +85,15 @@ def inspect_command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def check_packages() -> None:
+    """Raises MissingExtraError where the packages of the `export` extra aren't there."""
+    for name in PACKAGES:
+        if find_spec(name) is None:
+            raise MissingExtraError(f"omr-export needs {name}: pip install -e '.[export]'")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
+    check_packages()
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"verify": verify_command, "inspect": inspect_command}
     command = commands.get(given[0]) if given else None

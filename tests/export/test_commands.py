@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +200,11 @@ def test_a_mistake_is_one_sentence(
     (tmp_path / "full" / "file.txt").write_text("mine")
     assert message in fails(capsys, *arguments)
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "file.txt"]
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert fails(capsys, *EXPORT) == "error: omr-export needs onnx: pip install -e '.[export]'"
 
 
 def test_a_missing_shipped_model_is_said(
