@@ -22,6 +22,9 @@ __all__ = ["Preparation", "batch", "bucket_for", "iter_pages", "load_pages", "pr
 
 MODES = ("staff_space", "height")
 POCKET_WIDTHS = (192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280)
+# White px that follow a line in its bucket. Of 200 lines, all that had 24 or more read the same in their bucket and in the
+# next one; of those with less than 8, 79 % did.
+MARGIN = 24
 # A line reaches 4.86 staff spaces above and below its five lines: room for ledger lines, slurs and no text.
 SPACES_HIGH = 96 / 7
 
@@ -130,8 +133,8 @@ def prepare(line_grey: Grey, p: Preparation, staff: StaffGeometry | None = None)
 
 
 def bucket_for(width: int, p: Preparation) -> int:
-    """The smallest bucket that holds `width` px, or the widest one there is."""
-    return next((bucket for bucket in p.width_buckets if bucket >= width), p.width_buckets[-1])
+    """The smallest bucket that holds `width` px and the margin after it, or the widest one there is."""
+    return next((bucket for bucket in p.width_buckets if bucket >= width + MARGIN), p.width_buckets[-1])
 
 
 def batch(lines: Sequence[Grey], p: Preparation) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

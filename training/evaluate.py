@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from runtime.image import bucket_for
 from runtime.metrics import cer, note_accuracy, percent, sequence_accuracy, ser
 from runtime.tokenizer import Tokenizer
 
@@ -92,8 +93,7 @@ def read_batch(model: MusicTrOCR, batch: Batch, begin: int, end: int, limit: int
 def batches(lines: Lines, rows: list[int], batch_size: int) -> Iterator[Batch]:
     """Lines sorted by width, so that a batch holds one bucket or two."""
     widths = lines.widths()
-    buckets = lines.preparation.width_buckets
-    order = sorted(rows, key=lambda row: (next((b for b in buckets if b >= widths[row]), buckets[-1]), row))
+    order = sorted(rows, key=lambda row: (bucket_for(widths[row], lines.preparation), row))
     for start in range(0, len(order), batch_size):
         yield lines.collate([lines[Item(row, 0, 0, 0)] for row in order[start : start + batch_size]])
 

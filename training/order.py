@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from runtime.image import MARGIN
+
 from .config import Config, CurriculumConfig
 
 
@@ -99,7 +101,7 @@ class Plan:
             width = self.widths[index]
             if width > self.limit(step):
                 continue
-            bucket = next((b for b in self.buckets if b >= width), self.buckets[-1])
+            bucket = next((b for b in self.buckets if b >= width + MARGIN), self.buckets[-1])
             waiting[bucket].append(index)
             if len(waiting[bucket]) == self.size(bucket):
                 group.append(waiting.pop(bucket))

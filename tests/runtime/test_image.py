@@ -158,7 +158,7 @@ def test_a_line_wider_than_every_bucket_is_scaled_down() -> None:
 
 def test_buckets_hold_their_lines() -> None:
     p = Preparation(width_buckets=(64, 128))
-    assert [bucket_for(width, p) for width in (1, 64, 65, 128, 999)] == [64, 64, 128, 128, 128]
+    assert [bucket_for(width, p) for width in (1, 40, 41, 104, 999)] == [64, 64, 128, 128, 128]
 
 
 def test_a_preparation_survives_being_stored() -> None:
