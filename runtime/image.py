@@ -22,8 +22,8 @@ __all__ = ["Preparation", "batch", "bucket_for", "iter_pages", "load_pages", "pr
 
 MODES = ("staff_space", "height")
 POCKET_WIDTHS = (192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280)
-# White px that follow a line in its bucket. Of 200 lines, all that had 24 or more read the same in their bucket and in the
-# next one; of those with less than 8, 79 % did.
+# White px that follow a line in its bucket. Of 200 lines, all that had 24 or more read the same in their bucket and in
+# the next one; of those with less than 8, 79 % did.
 MARGIN = 24
 # A line reaches 4.86 staff spaces above and below its five lines: room for ledger lines, slurs and no text.
 SPACES_HIGH = 96 / 7
