@@ -94,6 +94,23 @@ def report(name: str, readings: list[tuple[str, str, str]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def converted(readings: list[tuple[str, str, str]]) -> float:
+    """Percent of the readings whose MusicXML and MIDI hold as many notes as their ABC (ties held in MIDI)."""
+    import io
+
+    import mido
+
+    from runtime.notation import count_notes, to_midi, to_musicxml
+
+    whole = 0
+    for _, _, text in readings:
+        count = count_notes(text)
+        music = mido.MidiFile(file=io.BytesIO(to_midi(text)))
+        played = sum(m.type == "note_on" and m.velocity > 0 for track in music.tracks for m in track)
+        whole += to_musicxml(text).count(b"<pitch>") == count.noteheads and played == count.noteheads - count.tied
+    return round(100 * whole / max(1, len(readings)), 2)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path, help="a checkpoint folder or a bundle")
@@ -101,6 +118,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("runs/heldout"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=0, help="lines of each set; 0: all")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write every reading and reference as JSON lines")
+    parser.add_argument("--convert", action="store_true", help="also write every reading as MusicXML and MIDI")
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="a --dump of another model: how many readings agree"
     )
@@ -113,6 +131,9 @@ def main() -> int:
     for name in args.set:
         readings = read(args.model, built(args.data, name), args.limit)
         results.append(report(name, readings))
+        if args.convert:
+            results[-1]["converted"] = converted(readings)
+            print(f"{name}: {results[-1]['converted']} % become MusicXML and MIDI with all their notes")
         if args.against:
             rows = map(json.loads, (args.against / f"{name}.jsonl").read_text().splitlines())
             other = {row["name"]: row["abc"] for row in rows}

@@ -20,7 +20,11 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--engraver", nargs="+", default=["verovio"], metavar="NAME")
     build.add_argument("--essen", action="store_true", help="add the Essen collection (non-commercial terms)")
-    build.add_argument("--mix", default="train", help="train or heldout (every symbol often enough to be measured)")
+    build.add_argument(
+        "--mix",
+        default="train",
+        help="train, heldout (every symbol often enough to be measured) or invented (no tunes)",
+    )
     build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
     build.add_argument("--degrade", default="clean", metavar="PRESET")
     build.add_argument("--workers", type=int, help="processes (default: one a core)")
@@ -29,6 +33,10 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--split", default="train")
     show.add_argument("--degrade", default="clean", metavar="PRESET")
     show.add_argument("-o", "--out", type=Path, default=Path("contact-sheet.png"), metavar="PNG")
+    tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
+    tokenizer.add_argument("folder", type=Path, metavar="DIR")
+    tokenizer.add_argument("--size", type=int, default=4096, help="entries (default: 4096, the study's)")
+    tokenizer.add_argument("-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON")
     stats = commands.add_parser("stats", help="rows, widths, symbol counts and the digest")
     stats.add_argument("folder", type=Path, metavar="DIR")
     return out
@@ -41,7 +49,14 @@ def main(argv: list[str] | None = None) -> int:
         return build(args)
     from training.data import inspect
 
-    if args.command == "show":
+    if args.command == "tokenizer":
+        from runtime.tokenizer import BpeTokenizer
+        from training.data.dataset import open_dataset
+
+        learnt = BpeTokenizer.train(open_dataset(args.folder)["train"]["transcription"], args.size)
+        learnt.save(args.out)
+        print(json.dumps({"file": str(args.out), "entries": learnt.vocab_size}))
+    elif args.command == "show":
         inspect.contact_sheet(args.folder, args.split, args.degrade, args.out)
         print(args.out)
     else:
