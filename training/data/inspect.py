@@ -19,7 +19,7 @@ STEP = 3.5  # px between staff positions
 MIDDLE_ROW = 48
 
 
-def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int = 16) -> None:
+def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int = 12) -> None:
     """Write a PNG of the first lines of a split: the picture, a mark at every symbol, the label beneath."""
     data = open_dataset(folder)
     if split not in data:
