@@ -91,7 +91,7 @@ def comb(ridge: Floats, scale: float = 1.0) -> Floats:
         return np.asarray(values, dtype=np.float64)
 
     lines = at(-2) + at(-1) + at(0) + at(1) + at(2)
-    return lines / 5 - (at(-3) + at(3)) / 5
+    return lines / 5 - 0.3 * (at(-3) + at(3))
 
 
 def visible_ends(strip: Strip, known: tuple[float, float] | None = None) -> tuple[float, float] | None:

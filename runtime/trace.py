@@ -108,7 +108,7 @@ def best_path(response: Floats) -> NDArray[np.int64]:
     """The offset of each band that collects most response while moving by at most one step a band (Viterbi)."""
     steps, count = response.shape
     # A line that bends costs a little, so that an empty stretch is crossed straight.
-    cost = 0.02 * max(float(response.max()), 1e-6)
+    cost = 0.06 * max(float(response.max()), 1e-6)
     total = response[:, 0].copy()
     back = np.zeros((steps, count), np.int64)
     own = np.arange(steps)
