@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ def page_object(path: Path, number: int, page: Page | None, seconds: float) -> d
         "abc": read.abc,
         "seconds": round(seconds, 3),
         "turned": 90 * read.turned,
-        "systems": [asdict(system) for system in read.systems],
+        "systems": [{"box": s.box, "abc": s.abc, "confidence": round(s.confidence, 4)} for s in read.systems],
     }
 
 

@@ -69,6 +69,14 @@ class StaffGeometry:
             int(np.ceil((self.y + 2 * self.space).max())) + 1,
         )
 
+    def outline(self, around: float) -> list[tuple[int, int]]:
+        """A polygon that follows the staff, `around` staff spaces beyond its outer lines and its ends."""
+        distance = np.append(np.arange(-around, self.along()[-1] + around, 4.0), self.along()[-1] + around)
+        x, y, space = self.at(distance)
+        across = (2 + around) * space
+        points = [*zip(x, y - across, strict=True), *zip(x[::-1], (y + across)[::-1], strict=True)]
+        return [(round(float(u)), round(float(v))) for u, v in points]
+
     def moved(self, matrix: NDArray[np.float64]) -> StaffGeometry:
         """The same staff after an affine map (2x3) of its picture."""
         points = np.stack([self.x, self.y, np.ones_like(self.x)])

@@ -13,11 +13,10 @@ from .reader import Page, SystemReading
 
 COLOURS = ((40, 40, 220), (200, 90, 0), (30, 140, 30), (180, 40, 160), (0, 120, 220))  # blue, green, red
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-MARGIN = 0.8  # staff heights around the lines
 
 
 def draw(grey: Grey, page: Page) -> NDArray[np.uint8]:
-    """Boxes, numbers and readings over a page.
+    """Outlines, numbers, confidences and readings over a page.
 
     Args:
         grey: the page as it was given to the reader.
@@ -42,30 +41,33 @@ def png(grey: Grey, page: Page) -> bytes:
 
 def _draw_system(picture: NDArray[np.uint8], number: int, system: SystemReading) -> None:
     left, top, right, bottom = system.box
-    tall = bottom - top
-    around = round(MARGIN * tall)
+    outline = system.outline or ((left, top), (right, top), (right, bottom), (left, bottom))
+    points = np.array(outline, np.int32)
+    # A tilted staff's box is much taller than the staff; its left end is not.
+    start = points[points[:, 0] < points[:, 0].min() + 2]
+    tall = max(8, int(np.ptp(start[:, 1])))
     colour = COLOURS[number % len(COLOURS)]
-    thick = max(1, tall // 20)
-    corners = (max(0, left - tall // 3), max(0, top - around)), (right + tall // 3, bottom + around)
-    cv2.rectangle(picture, *corners, colour, thick)
-    size = tall / 60
-    label = f"{number}  {100 * system.confidence:.0f} %"
-    cv2.putText(picture, label, (corners[0][0], corners[0][1] - thick - 2), FONT, size, colour, thick)
-    words = _wrapped(_body(system.abc), corners[1][0] - corners[0][0], size)
-    for row, text in enumerate(words):
-        place = (corners[0][0], corners[1][1] + round((row + 1) * tall / 2))
-        cv2.putText(picture, text, place, FONT, size * 0.8, (0, 0, 0), max(1, thick // 2))
+    thick = max(1, tall // 40)
+    cv2.polylines(picture, [points], True, colour, thick, cv2.LINE_AA)
+    size = tall / 150
+    x, above, below = int(start[:, 0].min()), int(start[:, 1].min()), int(start[:, 1].max())
+    label = f"{number}   {100 * system.confidence:.0f} %"
+    cv2.putText(picture, label, (x, above - round(0.04 * tall)), FONT, size, colour, 1 + thick // 2, cv2.LINE_AA)
+    rows = _wrapped(_body(system.abc), int(np.ptp(points[:, 0])), size)
+    for row, text in enumerate(rows):
+        place = (x, below + round((0.2 + 0.2 * row) * tall))
+        cv2.putText(picture, text, place, FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _body(abc: str) -> str:
-    """The music without its header, in the letters OpenCV can draw."""
-    lines = [line for line in abc.splitlines() if not (len(line) > 1 and line[0] in "XL" and line[1] == ":")]
+    """The music without its header's constant lines, in the letters OpenCV can draw."""
+    lines = [line for line in abc.splitlines() if not line.startswith(("X:", "L:"))]
     return " ".join(lines).encode("ascii", "replace").decode()
 
 
 def _wrapped(text: str, width: int, size: float, most: int = 2) -> Sequence[str]:
     """The text in lines that fit a width, cut after `most` lines."""
-    letter = max(1.0, cv2.getTextSize("m" * 20, FONT, size * 0.8, 1)[0][0] / 26)
+    letter = max(1.0, cv2.getTextSize("A2B2c2d2|" * 4, FONT, size, 1)[0][0] / 36)
     count = max(8, int(width / letter))
     rows = [text[start : start + count] for start in range(0, len(text), count)]
     return rows if len(rows) <= most else [*rows[: most - 1], rows[most - 1][:-3] + "..."]

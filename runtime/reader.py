@@ -21,6 +21,7 @@ from .manifest import read_bundle
 from .page import find_staff, lay_out
 
 SHIPPED = Path(__file__).parent / "bundles" / "pocket"
+AROUND = 1.5  # staff spaces between a staff and its outline
 BATCH = 8  # lines at once; a page has about as many, and larger batches are no faster on a CPU
 
 
@@ -36,11 +37,13 @@ class SystemReading:
         box: left, top, right, bottom of its staff lines in px of the page (after `Page.turned`).
         abc: canonical ABC of this line alone.
         confidence: geometric mean of the tokens' probabilities, 0 to 1.
+        outline: polygon around the staff, in px of the page like the box.
     """
 
     box: tuple[int, int, int, int]
     abc: str
     confidence: float
+    outline: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ class Reader:
         lines = [prepare(layout.grey, self.preparation, system.staves[0]) for system in layout.systems]
         read = self.read_prepared(lines)
         systems = [
-            SystemReading(system.box, self.tokenizer.decode(reading.tokens), reading.confidence)
+            SystemReading(
+                system.box,
+                self.tokenizer.decode(reading.tokens),
+                reading.confidence,
+                tuple(system.staves[0].outline(AROUND)),
+            )
             for system, reading in zip(layout.systems, read, strict=True)
         ]
         return Page(systems, join_lines([system.abc for system in systems]), layout.turned)

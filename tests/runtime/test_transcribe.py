@@ -94,7 +94,7 @@ def test_json_is_one_object_a_page(bundle: Bundle, expected: Page, two_pages: Pa
     assert rows[0]["abc"] == expected.abc and rows[0]["seconds"] > 0 and rows[0]["turned"] == 0
     for row, system in zip(rows[0]["systems"], expected.systems, strict=True):
         assert row["box"] == list(system.box) and row["abc"] == system.abc
-        assert row["confidence"] == pytest.approx(system.confidence)
+        assert row["confidence"] == pytest.approx(system.confidence, abs=1e-4)
 
 
 def test_a_page_without_music_in_a_pdf_is_passed_over(bundle: Bundle, tmp_path: Path, capsys: Capture) -> None:
