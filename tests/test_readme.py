@@ -96,7 +96,8 @@ def test_a_documented_line_uses_options_and_files_that_exist(document: str, word
 def thread() -> list[list[str]]:
     """The README's lines from tunes to a timed bundle, less those that install."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return [words for words in shell_lines(text.split(THREAD)[1].split("\n## ")[0]) if words[0] in COMMANDS]
+    tiny = text.split(THREAD)[1].split("At full size")[0]
+    return [words for words in shell_lines(tiny) if words[0] in COMMANDS]
 
 
 def test_the_thread_in_the_readme_runs(tmp_path: Path) -> None:
