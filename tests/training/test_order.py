@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from runtime.image import MARGIN
 from training.config import CurriculumConfig, OptimizerConfig, SchedulerConfig
 from training.optim import SCHEDULES, AveragedWeights, learning_rate_factor, make_optimizer
 from training.order import Item, Place, Plan, Stream
@@ -25,7 +26,7 @@ def stream(place: Place = BEGIN, rank: int = 0, processes: int = 1, **options: o
 
 def test_a_batch_holds_lines_of_one_bucket() -> None:
     for items in stream():
-        assert len({next(b for b in (128, 256, 512, 1024) if b >= WIDTHS[item.index]) for item in items}) == 1
+        assert len({next(b for b in (128, 256, 512, 1024) if b >= WIDTHS[item.index] + MARGIN) for item in items}) == 1
 
 
 @pytest.mark.parametrize("done", [1, 7, 25])
