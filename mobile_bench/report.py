@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from typing import Any
 
 from runtime.errors import InputError
 from runtime.manifest import CHECKSUMS, Bundle, sha256
+from runtime.output import write_whole
 
 SCHEMA = 1
 TOOLS = ("onnxruntime", "numpy", "opencv-python-headless", "tokenizers")
@@ -49,16 +49,13 @@ def _version(package: str) -> str:
 
 def save(stored: dict[str, Any], folder: Path) -> Path:
     """Write a result under a name of its own, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     stamp = stored["date"].replace("-", "").replace(":", "").split("+")[0]
     path = folder / f"{stored['bundle']['name']}-{stored['device']}-{stamp}.json"
     number = 1
     while path.exists():
         number += 1
         path = folder / f"{stored['bundle']['name']}-{stored['device']}-{stamp}-{number}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, (json.dumps(stored, indent=1) + "\n").encode())
     return path
 
 

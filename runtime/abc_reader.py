@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from .abc import (
+    ACCIDENTALS,
     CLEF_BOTTOM,
     METERS,
     STEPS,
@@ -33,6 +34,7 @@ class AbcError(OmrError):
     """ABC text that can't be read as one voice of printed music."""
 
 
+SIGNS = ("", *ACCIDENTALS)
 MODES = {"maj": 0, "ion": 0, "mix": -1, "dor": -2, "m": -3, "min": -3, "aeo": -3, "phr": -4, "loc": -5, "lyd": 1}
 FIFTHS = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F": -1}
 SHORT_DECORATIONS = {
@@ -227,7 +229,7 @@ class _Scanner:
 
     def on_note(self, text: str) -> None:
         found = PITCH.match(text)
-        if found is None or found[1] not in ("", "^", "^^", "=", "_", "__"):
+        if found is None or found[1] not in SIGNS:
             self.fail(f"accidental of {text!r} is not one of ^^ ^ = _ __")
             return
         self.add(Event((read_pitch(*found.group(1, 2, 3)),), self.scale()))
@@ -235,7 +237,7 @@ class _Scanner:
     def on_chord(self, text: str) -> None:
         notes = list(PITCH.finditer(text))
         pitches = {p.step: p for p in (read_pitch(*n.group(1, 2, 3)) for n in notes)}
-        if not notes or any(n[1] not in ("", "^", "^^", "=", "_", "__") for n in notes):
+        if not notes or any(n[1] not in SIGNS for n in notes):
             self.fail(f"chord {text!r} holds no notes")
             return
         tie = all(n[5] for n in notes)
@@ -297,7 +299,7 @@ class _Scanner:
         graces: list[Grace] = []
         for found in re.finditer(r"\[([^\[\]]*)\]|([\^_=]*[A-Ga-g][,']*)", text):
             notes = [read_pitch(*n.group(1, 2, 3)) for n in PITCH.finditer(found[1] or found[2])]
-            if notes and all(n.accidental in ("", "^", "^^", "=", "_", "__") for n in notes):
+            if notes and all(n.accidental in SIGNS for n in notes):
                 pitches = tuple(sorted({n.step: n for n in notes}.values(), key=lambda n: n.step))
                 graces.append(Grace(pitches, slash=not graces and text.startswith("{/")))
         self.pending = replace(self.pending, graces=tuple(graces))

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from export.__main__ import main
 from export.lines import Probe
 from runtime.engine import Engine, load_engine
 from runtime.manifest import Bundle, read_bundle
+from tests.threads import one_thread  # noqa: F401 - a fixture, taken up by its name
 from training.checkpoint import Loaded, load_checkpoint
 
 from .debug import save_checkpoint
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the tests run in two processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

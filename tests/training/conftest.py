@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from accelerate.state import AcceleratorState
 
 from tests.music import save_dataset
 from tests.source import ROOT
+from tests.threads import one_thread  # noqa: F401 - a fixture, taken up by its name
 from training.__main__ import main
 
 DEBUG = str(ROOT / "configs" / "debug.yaml")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the tests run in two processes; a run changes the number, too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

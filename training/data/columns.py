@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Change, Event, Tune, atoms
+from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Event, Tune, atoms
 
 SYMBOL_CLASSES = (
     "none", *(f"clef={name}" for name in CLEF_BOTTOM), "key_sharp", "key_flat", *(f"M:{name}" for name in METERS),
@@ -69,7 +69,7 @@ def _classes(tune: Tune, atom: Atom) -> tuple[int, int, int]:
     if atom.role in ("clef", "meter", "bar"):
         return SYMBOL_CLASSES.index(atom.text), 0, 0
     item = tune.items[atom.item]
-    if not isinstance(item, Event) or isinstance(item, Change):
+    if not isinstance(item, Event):
         return 0, 0, 0
     duration = 1 + DURATIONS.index(item.duration) if item.duration in DURATIONS else 0
     if atom.role == "rest":

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from runtime.abc import Tune, write
 from runtime.errors import InputError, OmrError
+from runtime.output import write_whole
 from training.data.corpus import COLLECTIONS, SPLITS, Source, load_sources
 from training.data.degrade import degrade
 from training.data.engraver import ENGRAVERS, HEIGHT, EngraveError, Engraving, as_read, draw_many
@@ -98,7 +99,7 @@ def build(out: Path, recipe: Recipe, workers: int | None = None) -> dict[str, An
     text = json.dumps(asdict(recipe), indent=1, default=list)
     if (out / "recipe.json").exists() and (out / "recipe.json").read_text() != text:
         raise InputError(f"{out} holds a data set of another recipe (recipe.json); give --out a new folder")
-    _write(out / "recipe.json", text.encode())
+    write_whole(out / "recipe.json", text.encode())
     if (out / "dataset_dict.json").exists():
         shutil.rmtree(work)
         return {"rows": recipe.rows(), "digest": digest(out)}
@@ -224,9 +225,3 @@ def digest(folder: Path) -> str:
                 row["filename"].encode() + b"\0" + row["transcription"].encode() + b"\0" + row["image"]["bytes"]
             )
     return total.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.rename(path)

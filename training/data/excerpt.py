@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune
+from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, STEPS, Bar, Change, Event, Grace, Item, Pitch, Tune
 from runtime.abc_tidy import tidy
+from runtime.sounding import ALTERATION, key_alterations
 from training.data.corpus import Source
 from training.data.invent import invent
 
-ALTER = {"__": -2, "_": -1, "=": 0, "^": 1, "^^": 2}
-SIGN = {value: name for name, value in ALTER.items()}
-SHARP_ORDER = (3, 0, 4, 1, 5, 2, 6)  # F C G D A E B as steps above C
+SIGN = {value: name for name, value in ALTERATION.items()}
 LOWEST, HIGHEST = -7, 15  # staff positions: three and a half ledger lines either way
 SAME_METER = {"C": "4/4", "4/4": "C", "C|": "2/2", "2/2": "C|"}
 
@@ -156,8 +155,7 @@ def _on_staff(event: Event, clef: str) -> bool:
 
 def signature_alter(step: int, key: int) -> int:
     """What the key signature does to a step: -1, 0 or 1."""
-    place = SHARP_ORDER.index(step % 7)
-    return 1 if place < key else -1 if 6 - place < -key else 0
+    return key_alterations(key).get(STEPS[step % 7], 0)
 
 
 def _move(event: Event, shift: int, old_key: int, new_key: int) -> Event | None:
@@ -167,7 +165,7 @@ def _move(event: Event, shift: int, old_key: int, new_key: int) -> Event | None:
         step = pitch.step + shift
         if not pitch.accidental:
             return Pitch(step)
-        alter = ALTER[pitch.accidental] - signature_alter(pitch.step, old_key) + signature_alter(step, new_key)
+        alter = ALTERATION[pitch.accidental] - signature_alter(pitch.step, old_key) + signature_alter(step, new_key)
         return Pitch(step, SIGN[alter]) if alter in SIGN else None
 
     pitches = [moved(p) for p in event.pitches]

@@ -14,9 +14,7 @@ from runtime.abc_reader import parse
 from runtime.errors import InputError
 from training.data.dataset import digest, open_dataset
 from training.data.degrade import degrade
-
-STEP = 3.5  # px between staff positions
-MIDDLE_ROW = 48
+from training.data.engraver import MIDDLE, STAFF_SPACE
 
 
 def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int = 12) -> None:
@@ -43,7 +41,7 @@ def _strip(row: dict[str, Any], preset: str, number: int) -> np.ndarray:
         if kind:
             cv2.line(picture, (round(x), 0), (round(x), 5), (40, 40, 220), 1)
         if kind and position and preset == "clean":
-            y = round(MIDDLE_ROW + (4 - (position - 21)) * STEP)
+            y = round(MIDDLE + (4 - (position - 21)) * STAFF_SPACE / 2)
             cv2.circle(picture, (round(x), y), 2, (220, 80, 0), -1)
     text = "  ".join(row["transcription"].splitlines()[2:])
     label = np.full((14, max(picture.shape[1], 8 * len(text)), 3), 255, np.uint8)
