@@ -31,6 +31,7 @@ class Mix:
     first_lines: float = 1 / 3
     invented: float = 0.35
     clefs: tuple[tuple[str, float], ...] = (("treble", 0.55), ("bass", 0.25), ("alto", 0.2))
+    drilled: float = 0.0  # lines with more of what models get wrong
 
 
 def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
@@ -47,7 +48,8 @@ def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> t
         else:
             source = sources[int(rng.integers(len(sources)))]
             line, origin = enrich(cut(source.tune, bars, rng), rng), source.name
-        varied = vary(line, rng, mix)
+        drilled = mix.drilled > 0 and rng.random() < mix.drilled
+        varied = vary(drill(line, rng) if drilled else line, rng, mix, low=drilled and rng.random() < 0.4)
         if varied is not None:
             return tidy(varied), origin
     raise AssertionError("no excerpt fits the staff in 100 tries")
@@ -126,13 +128,64 @@ def _graces(step: int, rng: np.random.Generator) -> tuple[Grace, ...]:
     return tuple(Grace((Pitch(int(s)),), slash=slash and n == 0) for n, s in enumerate(steps))
 
 
-def vary(tune: Tune, rng: np.random.Generator, mix: Mix) -> Tune | None:
-    """Another key, clef and height on the staff; None where a note or accidental would not be drawable."""
+def drill(tune: Tune, rng: np.random.Generator) -> Tune:
+    """More of what models get wrong: ties, triplets, single grace notes with and without a stroke."""
+    ties, triplets, graces = (float(rng.choice([0, 0.08, 0.25])) for _ in range(3))
+    items: list[Item] = []
+    for item in tune.items:
+        previous = items[-1] if items else None
+        if not isinstance(item, Event) or item.rest:
+            items.append(item)
+        elif rng.random() < ties and isinstance(previous, Event) and not previous.rest:
+            items[-1] = replace(previous, tie=True)
+            items.append(
+                replace(item, pitches=tuple(replace(p, accidental="") for p in previous.pitches), graces=())
+            )  # fmt: skip
+        elif rng.random() < triplets and item.duration in (1, 2, 4) and not tuplets_open(items):
+            items += _triplet(item, rng)
+        elif rng.random() < graces and not item.graces:
+            step = item.pitches[-1].step + int(rng.integers(-3, 4))
+            items.append(replace(item, graces=(Grace((Pitch(step),), slash=rng.random() < 0.5),)))
+        else:
+            items.append(item)
+    return replace(tune, items=tuple(_close_ties(items)))
+
+
+def tuplets_open(items: list[Item]) -> bool:
+    """Whether a tuplet goes on after the last item."""
+    left = 0
+    for item in items:
+        if isinstance(item, Event):
+            left = max(0, (item.tuplet[2] if item.tuplet else left) - 1)
+    return left > 0
+
+
+def _triplet(event: Event, rng: np.random.Generator) -> list[Item]:
+    """Three notes in the time of the event."""
+    length, step = event.duration / 2, event.pitches[-1].step
+    plain = Event((Pitch(step),), length)
+    middle, last = (replace(plain, pitches=(Pitch(step + int(rng.integers(-3, 4))),)) for _ in range(2))
+    return [
+        replace(event, duration=length, tuplet=(3, 2, 3), tie=False, slur_ends=0, space=False),
+        middle,
+        replace(last, tie=False, slur_ends=event.slur_ends, space=True),
+    ]
+
+
+def vary(tune: Tune, rng: np.random.Generator, mix: Mix, low: bool = False) -> Tune | None:
+    """Another key, clef and height on the staff; None where a note or accidental would not be drawable.
+
+    Args:
+        tune: the line.
+        rng: draws the variation.
+        mix: shares of clefs, and of lines with a meter.
+        low: around and below the lowest staff line.
+    """
     names, shares = zip(*mix.clefs, strict=True)
     clef = str(rng.choice(names, p=shares))
     key = int(rng.integers(-7, 8))
     steps = [p.step for e in tune.events for p in e.pitches] or [CLEF_BOTTOM[clef] + 4]
-    middle = CLEF_BOTTOM[clef] + float(rng.normal(4.5, 2.2))
+    middle = CLEF_BOTTOM[clef] + float(rng.normal(-0.5 if low else 4.5, 2.2))
     shift = round(middle - (min(steps) + max(steps)) / 2)
     meter = tune.meter if rng.random() < mix.first_lines else None
     if meter in SAME_METER and rng.random() < 0.5:
