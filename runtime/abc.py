@@ -6,7 +6,9 @@ A label is a pure function of the picture, so the canonical form has one spellin
 - accidentals as printed; explicit durations; grace notes without durations;
 - a space stands where two flagged notes are not beamed together, and nowhere else;
 - slurs are balanced; a tie is `-` after a note or chord and binds every pitch that the next one repeats;
-- before a note: tuplet, grace notes, slurs, decorations; after it: duration, tie, slur ends;
+- before a note: tuplet, grace notes, slurs, decorations (in the order of DECORATIONS); after it: duration, tie, slur
+  ends;
+- `&` begins a bar's second voice, on the same staff; the first is the upper one;
 - text is not part of it.
 
 `runtime.abc_reader` turns ABC text (canonical, from a collection, or from the model) into a `Tune`.
@@ -30,6 +32,14 @@ CLEF_BOTTOM = {
 METERS = (
     "C", "C|", "2/4", "3/4", "4/4", "5/4", "6/4", "7/4", "2/2", "3/2", "4/2", "3/8", "4/8", "5/8", "6/8", "7/8", "9/8",
     "12/8", "2/8", "6/16", "9/16", "12/16", "9/4", "1/4", "8/8", "11/8", "10/8", "2/1", "3/1", "6/2", "3/16", "5/2",
+)  # fmt: skip
+# In the order in which a note's decorations are written.
+DECORATIONS = (
+    "accent", "tenuto", "marcato", "staccato", "staccatissimo", "fermata", "invertedfermata", "breath", "trill", "turn",
+    "invertedturn", "uppermordent", "lowermordent", "roll", "arpeggio", "upbow", "downbow", "open", "plus", "snap",
+    "segno", "coda", "D.C.", "D.S.", "fine", "dacapo", "dacoda", "trill(", "trill)", "<(", "<)", ">(", ">)", "8va(",
+    "8va)", "8vb(", "8vb)", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp", "/", "//", "///", "slide",
+    "thumb", "wedge", "0", "1", "2", "3", "4", "5",
 )  # fmt: skip
 # Written lengths in eighths: 1/64 to a breve, with up to two dots.
 DURATIONS = tuple(
@@ -123,11 +133,16 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """The bar's second voice starts."""
+
+
+@dataclass(frozen=True)
 class LineBreak:
     """The end of a system."""
 
 
-Item = Event | Bar | Change | LineBreak
+Item = Event | Bar | Change | Overlay | LineBreak
 
 
 @dataclass(frozen=True)
@@ -205,7 +220,7 @@ def atoms(tune: Tune) -> Iterator[Atom]:
             value = key_name(int(item.value)) if item.kind == "key" else item.value
             yield Atom(name + value, index, item.kind)
         else:
-            yield Atom("\n", index)
+            yield Atom("&" if isinstance(item, Overlay) else "\n", index)
 
 
 def _pitch_atoms(pitch: Pitch, index: int, role: str, part: int) -> Iterator[Atom]:

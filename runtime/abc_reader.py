@@ -21,6 +21,7 @@ from .abc import (
     Grace,
     Item,
     LineBreak,
+    Overlay,
     Pitch,
     Tune,
     default_tuplet_time,
@@ -56,7 +57,8 @@ TOKEN = re.compile(
       | (?P<text>"[^"]*"|<\|text\|>)
       | (?P<length>\d+(?:/+\d*)?|/+\d*)
       | (?P<broken><+|>+)
-      | (?P<slur>[()]) | (?P<tie>-) | (?P<short>[.~HLMOPSTuv]) | (?P<space>\s+) | (?P<skip>[y\\`*!$]) | (?P<bad>.)""",
+      | (?P<slur>[()]) | (?P<tie>-) | (?P<overlay>&) | (?P<short>[.~HLMOPSTuv])
+      | (?P<space>\s+) | (?P<skip>[y\\`*!$]) | (?P<bad>.)""",
     re.X,
 )
 PITCH = re.compile(r"([\^_=]*)([A-Ga-g])([,']*)(\d*(?:/+\d*)?)(-?)")
@@ -323,6 +325,9 @@ class _Scanner:
 
     def on_bar(self, text: str) -> None:
         self.items.append(Bar(read_bar(text)))
+
+    def on_overlay(self, _text: str) -> None:
+        self.items.append(Overlay())
 
     def on_ending(self, text: str) -> None:
         last, number = self.items[-1] if self.items else None, text.lstrip("[")

@@ -5,22 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from .abc import DURATIONS, Bar, Event, Item, LineBreak, Tune
+from .abc import DECORATIONS, DURATIONS, Bar, Event, Item, LineBreak, Overlay, Tune
 
 
 def tidy(tune: Tune) -> Tune:
     """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
 
-    Neighbouring bar lines are drawn as one, and a longer rest alone in its bar is a bar of rest, `Z`.
+    Neighbouring bar lines are drawn as one, a longer rest alone in its bar is a bar of rest, `Z`, and slurs of a
+    second voice stay in their bar.
     """
-    items = bar_rests(merge_bars(tune.items))
+    items = bar_rests(whole_overlays(merge_bars(tune.items)))
     open_slurs: list[int] = []
+    waiting: list[int] | None = None  # open slurs of the first voice while the second one sounds
+    unclosed: list[int] = []
     tuplet_left, tuplet_at = 0, -1
     for index, item in enumerate(items):
         if not isinstance(item, Event):
-            if isinstance(item, Bar) and tuplet_left:
+            if isinstance(item, Bar | Overlay) and tuplet_left:
                 items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
                 tuplet_left = 0
+            if isinstance(item, Bar) and waiting is not None:
+                unclosed += open_slurs
+                open_slurs, waiting = waiting, None
+            elif isinstance(item, Overlay):
+                open_slurs, waiting = [], open_slurs
             continue
         if item.tuplet and tuplet_left:
             item = replace(item, tuplet=None)
@@ -33,8 +41,10 @@ def tidy(tune: Tune) -> Tune:
         beamable = item.flagged and isinstance(following, Event) and following.flagged
         if item.slur_ends != ends or (item.space and not beamable):
             item = replace(item, slur_ends=ends, space=beamable and item.space)
+        if len(item.decorations) > 1:
+            item = replace(item, decorations=tuple(sorted(item.decorations, key=_decoration_order)))
         items[index] = item
-    for index in open_slurs:
+    for index in [*unclosed, *open_slurs, *(waiting or [])]:
         event = _event(items[index])
         items[index] = replace(event, slur_starts=event.slur_starts - 1)
     if tuplet_left:
@@ -60,11 +70,46 @@ def merge_bars(items: tuple[Item, ...]) -> list[Item]:
     return out
 
 
+def _decoration_order(name: str) -> tuple[int, str]:
+    return (DECORATIONS.index(name) if name in DECORATIONS else len(DECORATIONS), name)
+
+
+def whole_overlays(items: list[Item]) -> list[Item]:
+    """At most one `&` a bar, and none that a voice without notes or rests stands beside."""
+    out: list[Item] = []
+    for bar in _bars(items):
+        parts: list[list[Item]] = [[]]
+        for item in bar:
+            if isinstance(item, Overlay):
+                parts.append([])
+            else:
+                parts[-1].append(item)
+        sounding = [part for part in parts if any(isinstance(item, Event) for item in part)]
+        if len(parts) == 1 or len(sounding) < 2:
+            out += [item for item in bar if not isinstance(item, Overlay)]
+        else:
+            first, second, *more = parts
+            out += [*first, Overlay(), *second, *(item for part in more for item in part)]
+    return out
+
+
+def _bars(items: list[Item]) -> list[list[Item]]:
+    """Items between bar lines, each with the bar line that stands before it."""
+    out: list[list[Item]] = [[]]
+    for item in items:
+        if isinstance(item, Bar):
+            out.append([])
+        out[-1].append(item)
+    return out
+
+
 def bar_rests(items: list[Item]) -> list[Item]:
     """A rest of at least three eighths alone in its bar is drawn as a centred whole rest, whatever the meter: `Z`."""
     out = list(items)
     edges = [-1, *(i for i, item in enumerate(out) if isinstance(item, Bar)), len(out)]
     for start, end in zip(edges, edges[1:], strict=False):
+        if any(isinstance(item, Overlay) for item in out[start + 1 : end]):
+            continue
         events = [i for i in range(start + 1, end) if isinstance(out[i], Event)]
         if len(events) == 1:
             event = _event(out[events[0]])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from .abc import Bar, Change, Event, Item, LineBreak, Tune
+from .abc import Bar, Change, Event, Item, LineBreak, Overlay, Tune
 from .sounding import Sounded, sound
 
 MOST_BARS_OF_REST = 999  # a longer count is a misreading and would only fill the disk
@@ -23,6 +23,7 @@ class Placed:
     """An event at its place.
 
     Attributes:
+        voice: 1, or 2 after a bar's `&`.
         start: from the beginning of its measure, in whole notes.
         beams: state of each beam level from the outermost: begin, continue, end, forward hook, backward hook.
         tie_starts: indices of the tones that the next note or chord goes on with.
@@ -33,6 +34,7 @@ class Placed:
 
     event: Event
     sounded: Sounded
+    voice: int = 1
     start: Fraction = Fraction(0)
     beams: tuple[str, ...] = ()
     tie_starts: frozenset[int] = frozenset()
@@ -71,8 +73,8 @@ class Measure:
 
     @property
     def length(self) -> Fraction:
-        """In whole notes."""
-        return sum((placed.sounded.length for placed in self.events), Fraction(0))
+        """Of its longer voice, in whole notes."""
+        return max((placed.start + placed.sounded.length for placed in self.events), default=Fraction(0))
 
     @property
     def repeats_here(self) -> bool:
@@ -135,10 +137,17 @@ def _place(tune: Tune) -> dict[int, Placed]:
     """Every event by its index in the tune, with beams, ties, slurs and tuplets."""
     pairs = list(sound(tune))
     placed = {i: Placed(e, s) for i, (e, s) in enumerate(pairs) if isinstance(e, Event) and s is not None}
-    events = list(placed.values())
-    _pair_ties(events)
-    _pair_slurs(events)
-    _bracket_tuplets(events)
+    voice = 1
+    for index, item in enumerate(tune.items):
+        if isinstance(item, Bar | Overlay):
+            voice = 1 if isinstance(item, Bar) else 2
+        elif index in placed:
+            placed[index].voice = voice
+    for number in (1, 2):
+        events = [event for event in placed.values() if event.voice == number]
+        _pair_ties(events)
+        _pair_slurs(events)
+        _bracket_tuplets(events)
     for group in _beam_groups(tune.items):
         for index, beams in zip(group, beam_states([beam_count(placed[i].event) for i in group]), strict=True):
             placed[index].beams = beams
@@ -238,6 +247,8 @@ def _split(tune: Tune, placed: dict[int, Placed]) -> list[Measure]:
             measure.new_system = not measure.events
         elif isinstance(item, Change):
             measure.content.append(item)
+        elif isinstance(item, Overlay):
+            now = Fraction(0)
         else:
             placed[index].start = now
             now += placed[index].sounded.length

@@ -24,7 +24,7 @@ Message = tuple[Fraction, int, mido.Message | mido.MetaMessage]  # time in whole
 
 
 class _Player:
-    """Collects messages with absolute times."""
+    """Collects messages with absolute times, in whole notes."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -88,11 +88,14 @@ def midi_number(tone: Tone) -> int:
 
 
 def _play_measure(player: _Player, measure: Measure) -> None:
+    start = player.now
     for item in measure.content:
         if isinstance(item, Placed):
+            player.now = start + item.start
             player.play(item)
         else:
             _signature(player, item)
+    player.now = start + measure.length
 
 
 def _signature(player: _Player, change: Change) -> None:

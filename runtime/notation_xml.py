@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 from musicxml.xmlelement import xmlelement
@@ -116,6 +117,7 @@ class XmlWriter:
         if measure.new_system and not first:
             yield self.make("print", new_system="yes")
         yield from self.left_barline(measure)
+        voice, reached = 1, Fraction(0)
         changes: list[Change] = []
         if first:
             meter = self.piece.meter
@@ -126,6 +128,10 @@ class XmlWriter:
                 continue
             yield from self.attributes(changes, first, measure.rest_bars)
             changes, first = [], False
+            if item.voice > voice:
+                voice = item.voice
+                yield self.make("backup", self.leaf("duration", self.ticks(reached)))
+            reached = item.start + item.sounded.length
             yield from self.event(item)
         yield from self.attributes(changes, first, 0)
         yield from self.right_barline(measure)
@@ -217,14 +223,15 @@ class XmlWriter:
             for index, (pitch, tone) in enumerate(zip(grace.pitches, tones, strict=True)):
                 parts = [self.make("grace", slash="yes" if grace.slash else "no")]
                 parts += [self.make("chord")] if index else []
-                parts += [self.pitch(tone), self.leaf("voice", "1"), self.leaf("type", "16th" if several else "eighth")]
+                kind = "16th" if several else "eighth"
+                parts += [self.pitch(tone), self.leaf("voice", str(placed.voice)), self.leaf("type", kind)]
                 parts += self.accidental(pitch.accidental)
                 yield self.make("note", *parts, *([] if index else self.beams(states)))
 
     def rest(self, placed: Placed) -> Element:
         whole = placed.event.rest == "Z"
         parts = [self.make("rest", **({"measure": "yes"} if whole else {})), self.duration(placed)]
-        parts.append(self.leaf("voice", "1"))
+        parts.append(self.leaf("voice", str(placed.voice)))
         parts += [] if whole else self.length(placed)
         hidden = {"print_object": "no"} if placed.event.rest == "x" else {}
         return self.make("note", *parts, *self.notations(placed, None), **hidden)
@@ -234,7 +241,7 @@ class XmlWriter:
         parts = [self.make("chord")] if index else []
         parts += [self.pitch(tone), self.duration(placed)]
         parts += [self.make("tie", type=kind) for kind in _ties(placed, index)]
-        parts += [self.leaf("voice", "1"), *self.length(placed)[:-1 if placed.tuplet else None]]
+        parts += [self.leaf("voice", str(placed.voice)), *self.length(placed)[:-1 if placed.tuplet else None]]
         parts += self.accidental(placed.event.pitches[index].accidental)
         parts += self.length(placed)[-1:] if placed.tuplet else []
         parts += [] if index else self.beams(placed.beams)
@@ -246,7 +253,11 @@ class XmlWriter:
         return self.make("pitch", self.leaf("step", STEPS[tone.step % 7]), *alter, self.leaf("octave", octave))
 
     def duration(self, placed: Placed) -> Element:
-        return self.leaf("duration", int(placed.sounded.length * 4 * self.divisions))
+        return self.leaf("duration", self.ticks(placed.sounded.length))
+
+    def ticks(self, length: Fraction) -> int:
+        """Whole notes as MusicXML's divisions."""
+        return int(length * 4 * self.divisions)
 
     def length(self, placed: Placed) -> list[Element]:
         """Type, dots and tuplet ratio; a length that can't be drawn has no type."""

@@ -1,7 +1,8 @@
 """What a drawn line sounds like: alterations, ties and lengths resolved.
 
-Engraving practice: an accidental holds for its staff position (its octave) up to the bar line; a tie carries
-the alteration over the bar line but does not renew it there; an octave clef moves every pitch.
+Engraving practice: an accidental holds for its staff position (its octave) up to the bar line, in both voices of
+a staff from its own moment on; a tie carries the alteration over the bar line but does not renew it there; an octave
+clef moves every pitch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .abc import STEPS, Bar, Change, Event, Item, Pitch, Tune
+from .abc import STEPS, Bar, Change, Event, Item, Overlay, Pitch, Tune
 
 ALTERATION = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 SHARP_ORDER = "FCGDAEB"
@@ -74,24 +75,43 @@ def octave_shift(clef: str) -> int:
 
 
 class _Alterations:
-    """Signature, accidentals of the bar and open ties of one voice."""
+    """Signature, accidentals of the bar and open ties of the voices of a staff."""
 
     def __init__(self, tune: Tune) -> None:
         self.key = key_alterations(tune.key)
         self.shift = octave_shift(tune.clef)
-        self.bar: dict[int, int] = {}
+        self.bar: dict[int, list[tuple[Fraction, int]]] = {}  # staff step -> moments and alterations
         self.ties: dict[int, int] = {}  # staff step -> alteration of the note that is tied on
+        self.other_ties: dict[int, int] = {}  # of the voice that is not sounding
+        self.second = False  # which voice is
+        self.now = Fraction(0)  # since the bar line, in whole notes
 
     def tone(self, pitch: Pitch, tied: bool) -> Tone:
         """Resolve one notehead; `tied` False for grace notes, which never continue a tie."""
         held = self.ties.get(pitch.step) if tied else None
         if pitch.accidental:
-            alter = self.bar[pitch.step] = ALTERATION[pitch.accidental]
+            alter = ALTERATION[pitch.accidental]
+            self.bar.setdefault(pitch.step, []).append((self.now, alter))
         elif held is not None:
             alter = held
         else:
-            alter = self.bar.get(pitch.step, self.key.get(pitch.letter, 0))
+            before = [entry for entry in self.bar.get(pitch.step, ()) if entry[0] <= self.now]
+            alter = max(reversed(before), key=lambda entry: entry[0])[1] if before else self.key.get(pitch.letter, 0)
         return Tone(pitch.step + 7 * self.shift, alter, held == alter)
+
+    def overlay(self) -> None:
+        """The second voice begins at the bar line."""
+        self.ties, self.other_ties = self.other_ties, self.ties
+        self.second, self.now = True, Fraction(0)
+
+    def bar_line(self) -> None:
+        """A new bar; ties of a second voice that is not there any more are over."""
+        self.bar.clear()
+        if self.second:
+            self.ties, self.other_ties = self.other_ties, self.ties
+        else:
+            self.other_ties = {}
+        self.second, self.now = False, Fraction(0)
 
     def change(self, change: Change) -> None:
         if change.kind == "key":
@@ -106,7 +126,10 @@ def sound(tune: Tune) -> Iterator[tuple[Item, Sounded | None]]:
     ratio, left = Fraction(1), 0
     for item in tune.items:
         if isinstance(item, Bar):
-            state.bar.clear()
+            state.bar_line()
+            left = 0
+        elif isinstance(item, Overlay):
+            state.overlay()
             left = 0
         elif isinstance(item, Change):
             state.change(item)
@@ -124,4 +147,5 @@ def sound(tune: Tune) -> Iterator[tuple[Item, Sounded | None]]:
             sounding = zip(item.pitches, tones, strict=True)
             state.ties = {p.step: tone.alter for p, tone in sounding} if item.tie else {}
         length = Fraction(0) if item.rest == "Z" else item.duration * now / 8
+        state.now += length
         yield item, Sounded(tones, graces, length, now)

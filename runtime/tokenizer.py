@@ -16,13 +16,6 @@ from .errors import BundleError
 
 PAD, BEGIN, END = "<|pad|>", "<|begin_of_abc|>", "<|end_of_abc|>"
 SPECIAL = (PAD, BEGIN, END, "<|image|>", "<|text|>")
-DECORATIONS = (
-    "accent", "tenuto", "marcato", "staccatissimo", "fermata", "invertedfermata", "breath", "trill", "turn",
-    "invertedturn", "uppermordent", "lowermordent", "roll", "arpeggio", "upbow", "downbow", "open", "plus", "snap",
-    "segno", "coda", "D.C.", "D.S.", "fine", "dacapo", "dacoda", "trill(", "trill)", "<(", "<)", ">(", ">)", "8va(",
-    "8va)", "8vb(", "8vb)", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp", "/", "//", "///", "slide",
-    "thumb", "wedge", "0", "1", "2", "3", "4", "5",
-)  # fmt: skip
 
 
 class Tokenizer(Protocol):
@@ -53,7 +46,7 @@ def atom_vocabulary() -> list[str]:
     changes += [f"M:{name}" for name in abc.METERS]
     voices = ["\n", *(f"V:{n}" for n in range(1, 7)), "%%score", "&", "(&", "&)"]
     endings = [f"[{n}" for n in ("1", "2", "3", "4", "1,2", "1,3", "1-3")]
-    marks = [".", *(f"!{name}!" for name in DECORATIONS)]
+    marks = [".", *(f"!{name}!" for name in abc.DECORATIONS if name != "staccato")]
     rest = ["z", "x", "Z", "[", "]", "{", "{/", "}", "(", ")", "-", " "]
     words = [*SPECIAL, *changes, *abc.BARS, *endings, *abc.ACCIDENTALS, *pitches, *lengths, *numbers, *tuplets]
     return list(dict.fromkeys([*words, *rest, *marks, *voices]))

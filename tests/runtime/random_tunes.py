@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from runtime.abc import BARS, METERS, Bar, Change, Event, Grace, Item, LineBreak, Pitch, Tune
+from runtime.abc import BARS, DECORATIONS, METERS, Bar, Change, Event, Grace, Item, LineBreak, Overlay, Pitch, Tune
 from runtime.abc_tidy import tidy
-from runtime.tokenizer import DECORATIONS, AtomTokenizer
+from runtime.tokenizer import AtomTokenizer
 
 CLEFS = ("treble", "treble-8", "treble+8", "soprano", "mezzosoprano", "alto", "tenor", "baritone", "bass", "bass-8")
 LENGTHS = tuple(Fraction(n) for n in ("1/4", "1/2", "3/4", "1", "3/2", "7/4", "2", "3", "4", "6", "8", "12", "16"))
 
 
 def random_tune(seed: int, bars: int = 6) -> Tune:
-    """A line with everything that one voice can hold."""
+    """A line with everything that one staff can hold."""
     rng = random.Random(seed)
     items: list[Item] = []
     for _ in range(rng.randint(0, bars)):
@@ -22,6 +22,8 @@ def random_tune(seed: int, bars: int = 6) -> Tune:
             items.append(Event((), Fraction(rng.randint(1, 5)), rest="Z"))
         else:
             items += _bar(rng)
+            if rng.random() < 0.2:
+                items += [Overlay(), *_bar(rng)]
         ending = rng.choice(["", "", "", "1", "2", "1,2", "1-3"])
         items.append(Bar(rng.choice(BARS), ending))
         if rng.random() < 0.2:

@@ -10,12 +10,11 @@ from typing import Any
 import mido
 import pytest
 
-from runtime.abc import DURATIONS, Event, Pitch, Tune, write
+from runtime.abc import DECORATIONS, DURATIONS, Event, Pitch, Tune, write
 from runtime.measures import play_order
 from runtime.notation import count_notes, piece, to_midi, to_musicxml
 from runtime.notation_xml import XmlWriter
 from runtime.sounding import sound
-from runtime.tokenizer import DECORATIONS
 
 from .random_tunes import random_reading, random_tune
 
