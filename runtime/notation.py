@@ -1,4 +1,4 @@
-"""Canonical ABC as MusicXML and MIDI: one piece of one or more pages.
+"""Canonical ABC as MusicXML and MIDI: one piece of one or more pages; each staff is a part.
 
 As many notes are written as there are noteheads: `noteheads` counts them (chords by their notes, grace notes too),
 MusicXML holds that many `note` elements with a pitch, MIDI that many note-ons less the `tied` ones.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .abc import Tune
-from .abc_reader import parse
+from .abc_staves import parse_staves
 from .measures import Piece, cut
 from .notation_midi import write_midi
 from .notation_xml import XmlWriter
@@ -18,15 +18,21 @@ from .notation_xml import XmlWriter
 Pages = str | Tune | Sequence[str | Tune]
 
 
-def piece(pages: Pages) -> Piece:
-    """Read one page or several as one piece; text is read leniently."""
+def parts(pages: Pages) -> list[Piece]:
+    """Read one page or several as one piece, a part for each staff; text is read leniently.
+
+    Where pages differ in their number of staves, all of them follow one another in one part.
+    """
     several = [pages] if isinstance(pages, str | Tune) else list(pages)
-    return cut([parse(page) if isinstance(page, str) else page for page in several] or [Tune()])
+    staves = [parse_staves(page) if isinstance(page, str) else [page] for page in several] or [[Tune()]]
+    if len({len(page) for page in staves}) == 1:
+        return [cut(part) for part in zip(*staves, strict=True)]
+    return [cut([tune for page in staves for tune in page])]
 
 
 def to_musicxml(pages: Pages, title: str = "") -> bytes:
     """MusicXML 4.0 (partwise, uncompressed, UTF-8) of one page or several."""
-    return XmlWriter(piece(pages), title).write()
+    return XmlWriter(parts(pages), title).write()
 
 
 def to_midi(pages: Pages, tempo: float = 120, unfold: bool = False) -> bytes:
@@ -37,7 +43,7 @@ def to_midi(pages: Pages, tempo: float = 120, unfold: bool = False) -> bytes:
         tempo: quarters a minute.
         unfold: play repeats and endings; otherwise every measure once.
     """
-    return write_midi(piece(pages), tempo, unfold)
+    return write_midi(parts(pages), tempo, unfold)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,7 @@ class NoteCount:
 def count_notes(pages: Pages) -> NoteCount:
     """Noteheads in the ABC: what MusicXML must hold, and less `tied` what MIDI must play."""
     heads = tied = 0
-    for measure in piece(pages).measures:
-        for placed in measure.events:
-            heads += len(placed.sounded.tones) + sum(len(chord) for chord in placed.sounded.graces)
-            tied += sum(tone.tied for tone in placed.sounded.tones)
+    for placed in (event for part in parts(pages) for measure in part.measures for event in measure.events):
+        heads += len(placed.sounded.tones) + sum(len(chord) for chord in placed.sounded.graces)
+        tied += sum(tone.tied for tone in placed.sounded.tones)
     return NoteCount(heads, tied)

@@ -62,23 +62,27 @@ class _Player:
         self.messages.append((self.now, -1, mido.MetaMessage(kind, **values)))
 
 
-def write_midi(piece: Piece, tempo: float = 120, unfold: bool = False) -> bytes:
+def write_midi(parts: Sequence[Piece], tempo: float = 120, unfold: bool = False) -> bytes:
     """The file's bytes.
 
     Args:
-        piece: from `runtime.measures.cut`.
+        parts: from `runtime.measures.cut`, one for each staff; they sound together.
         tempo: quarters a minute.
         unfold: play repeats and endings; otherwise every measure once, in the order of the drawing.
     """
-    player = _Player()
-    player.meta("set_tempo", tempo=mido.bpm2tempo(tempo))
-    _signature(player, Change("key", str(piece.key)))
-    _signature(player, Change("meter", piece.meter))
-    measures = piece.measures
-    order: Sequence[int] = play_order(measures) if unfold else range(len(measures))
-    for index in order:
-        _play_measure(player, measures[index])
-    return _file(player.messages)
+    messages: list[Message] = []
+    for number, part in enumerate(parts):
+        player = _Player()
+        if number == 0:
+            player.meta("set_tempo", tempo=mido.bpm2tempo(tempo))
+            _signature(player, Change("key", str(part.key)))
+            _signature(player, Change("meter", part.meter))
+        measures = part.measures
+        order: Sequence[int] = play_order(measures) if unfold else range(len(measures))
+        for index in order:
+            _play_measure(player, measures[index])
+        messages += player.messages
+    return _file(messages)
 
 
 def midi_number(tone: Tone) -> int:

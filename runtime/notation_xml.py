@@ -48,17 +48,18 @@ class XmlWriter:
     """Writes one piece.
 
     Args:
-        piece: from `runtime.measures.cut`.
+        parts: from `runtime.measures.cut`, one for each staff.
         title: of the work; none if empty.
         check: test the order and number of all children against the schema, at twice the time. What the
             elements may hold is tested in any case.
     """
 
-    def __init__(self, piece: Piece, title: str = "", check: bool = False) -> None:
-        self.piece = piece
+    def __init__(self, parts: Sequence[Piece], title: str = "", check: bool = False) -> None:
+        self.parts = parts
         self.title = "".join(c for c in title if c.isprintable())  # a file's name may hold what XML can't
         self.check = check
-        lengths = [placed.sounded.length for m in piece.measures for placed in m.events]
+        self.meter_drawn = True
+        lengths = [placed.sounded.length for part in parts for m in part.measures for placed in m.events]
         self.made: dict[tuple[Hashable, ...], Element] = {}
         self.divisions = math.lcm(*(int((4 * length).denominator) for length in lengths), 1)
 
@@ -90,18 +91,19 @@ class XmlWriter:
         """The file's bytes, UTF-8."""
         make, leaf = self.make, self.leaf
         software = make("identification", make("encoding", leaf("software", "OMR in a phone")))
-        names = make("part-list", make("score-part", leaf("part-name", "Music"), id="P1"))
-        part = make("part", *self.measures(), id="P1")
+        numbered = list(enumerate(self.parts, 1))
+        names = [make("score-part", leaf("part-name", "Music"), id=f"P{number}") for number, _ in numbered]
+        parts = [make("part", *self.measures(part), id=f"P{number}") for number, part in numbered]
         work = [make("work", leaf("work-title", self.title))] if self.title else []
-        score = make("score-partwise", *work, software, names, part, version="4.0")
+        score = make("score-partwise", *work, software, make("part-list", *names), *parts, version="4.0")
         return (HEADER + str(score.to_string())).encode()
 
     # -- measures
 
-    def measures(self) -> Iterator[Element]:
+    def measures(self, part: Piece) -> Iterator[Element]:
         number, split = 0, 0
         before: Measure | None = None
-        for measure in self.piece.measures or [Measure()]:
+        for measure in part.measures or [Measure()]:
             if measure.pickup and before is not None and before.pickup:
                 split += 1
                 name = f"X{split}"  # the second half of a bar that a repeat parts
@@ -109,10 +111,10 @@ class XmlWriter:
                 number += not (measure.pickup and before is None)
                 name = str(number)
             hidden = {"implicit": "yes"} if measure.pickup else {}
-            yield self.make("measure", *self.parts(measure, before is None), number=name, **hidden)
+            yield self.make("measure", *self.content(part, measure, before is None), number=name, **hidden)
             before = measure
 
-    def parts(self, measure: Measure, first: bool) -> Iterator[Element]:
+    def content(self, part: Piece, measure: Measure, first: bool) -> Iterator[Element]:
         """Everything inside a measure in order."""
         if measure.new_system and not first:
             yield self.make("print", new_system="yes")
@@ -120,8 +122,8 @@ class XmlWriter:
         voice, reached = 1, Fraction(0)
         changes: list[Change] = []
         if first:
-            meter = self.piece.meter
-            changes = [Change("key", str(self.piece.key)), Change("meter", meter), Change("clef", self.piece.clef)]
+            changes = [Change("key", str(part.key)), Change("meter", part.meter), Change("clef", part.clef)]
+            self.meter_drawn = part.meter_drawn
         for item in measure.content:
             if isinstance(item, Change):
                 changes = [c for c in changes if c.kind != item.kind or first] + [item]
@@ -160,7 +162,7 @@ class XmlWriter:
     def attributes(self, changes: list[Change], first: bool, rest_bars: int) -> Iterator[Element]:
         """Signatures that change here; with `first` the divisions too."""
         last = {change.kind: change.value for change in changes}
-        hidden = first and not self.piece.meter_drawn and sum(c.kind == "meter" for c in changes) == 1
+        hidden = first and not self.meter_drawn and sum(c.kind == "meter" for c in changes) == 1
         parts = [self.leaf("divisions", self.divisions)] if first else []
         if "key" in last:
             parts.append(self.make("key", self.leaf("fifths", int(last["key"]))))

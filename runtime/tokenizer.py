@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as HubTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from . import abc
-from .abc_reader import parse
+from .abc_staves import join_staves, parse_staves, staff_atoms
 from .errors import BundleError
 
 PAD, BEGIN, END = "<|pad|>", "<|begin_of_abc|>", "<|end_of_abc|>"
@@ -65,7 +65,7 @@ class AtomTokenizer:
         self.vocab_size = len(self.vocabulary)
 
     def encode(self, text: str) -> list[int]:
-        return [self.ids[atom.text] for atom in abc.atoms(parse(text)) if atom.text in self.ids]
+        return [self.ids[atom] for atom in staff_atoms(parse_staves(text)) if atom in self.ids]
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """The atoms of ids, special ones left out."""
@@ -73,7 +73,7 @@ class AtomTokenizer:
         return [text for text in known if text not in SPECIAL]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return abc.join(self.texts(ids))
+        return join_staves(self.texts(ids))
 
     def save(self, path: Path) -> None:
         path.write_text(

@@ -11,8 +11,10 @@ import mido
 import pytest
 
 from runtime.abc import DECORATIONS, DURATIONS, Event, Pitch, Tune, write
+from runtime.abc_reader import parse
+from runtime.abc_staves import parse_staves, write_staves
 from runtime.measures import play_order
-from runtime.notation import count_notes, piece, to_midi, to_musicxml
+from runtime.notation import count_notes, parts, to_midi, to_musicxml
 from runtime.notation_xml import XmlWriter
 from runtime.sounding import sound
 
@@ -89,13 +91,13 @@ def test_as_many_notes_are_written_as_are_drawn(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_every_file_keeps_the_schema(seed: int) -> None:
     """The `musicxml` package checks order and number of all children against MusicXML 4.0's schema."""
-    XmlWriter(piece(random_tune(seed, bars=3)), "A title", check=True).write()
-    XmlWriter(piece(random_reading(seed, length=40)), check=True).write()
+    XmlWriter(parts(random_tune(seed, bars=3)), "A title", check=True).write()
+    XmlWriter(parts(random_reading(seed, length=40)), check=True).write()
 
 
 def test_every_decoration_keeps_the_schema() -> None:
     notes = "".join(f"!{name}!c2" for name in DECORATIONS if name != "staccato")
-    xml = XmlWriter(piece(tune(notes + ".c2|")), check=True).write().decode()
+    xml = XmlWriter(parts(tune(notes + ".c2|")), check=True).write().decode()
     for element in ("staccato", "strong-accent", "fermata", "trill-mark", "up-bow", "fingering", "sfz", "segno"):
         assert f"<{element}" in xml
 
@@ -160,7 +162,7 @@ def test_slurs_and_tuplets_are_bracketed() -> None:
 )
 def test_repeats_and_endings_are_played_as_music21_plays_them(body: str, order: list[int]) -> None:
     text = tune(body)
-    assert play_order(piece(text).measures) == order
+    assert play_order(parts(text)[0].measures) == order
     if "3" not in body:  # music21 10 gives up on three endings
         unfolded = read_back(to_musicxml(text)).expandRepeats()
         assert [n.pitch.midi for n in unfolded.recurse().notes] == note_ons(to_midi(text, unfold=True))
@@ -240,3 +242,20 @@ def test_an_empty_page_makes_empty_files(pages: Any) -> None:
 @pytest.mark.parametrize("title", ["Fish & <Chips>", "Fish & <\x01Chips\udcff>"])
 def test_the_title_is_written_and_escaped(title: str) -> None:
     assert ET.fromstring(to_musicxml(tune("c8|"), title)).findtext(".//work-title") == "Fish & <Chips>"
+
+
+def test_staves_become_parts_that_sound_together() -> None:
+    text = write_staves([parse(tune("c4 e4|g8|")), parse(tune("C,8|[E,G,]8|", "M:4/4\nK:C clef=bass"))])
+    assert write_staves(parse_staves(text)) == text
+    root = ET.fromstring(to_musicxml(text))
+    assert [len(part.findall(".//pitch")) for part in root.findall("part")] == [3, 3]
+    assert note_ons(to_midi(text)) == [72, 48, 76, 79, 52, 55]
+    assert count_notes(text).noteheads == 6
+
+
+def test_two_voices_on_a_staff_begin_together() -> None:
+    text = tune("c2d2e4-&C8|e8&D4^F4|g8|")
+    assert note_ons(to_midi(text)) == [72, 60, 74, 76, 62, 66, 79]
+    read = read_back(to_musicxml(text))
+    assert [part.duration.quarterLength for part in read.parts[0].getElementsByClass("Measure")] == [4, 4, 4]
+    assert len(list(read.recurse().getElementsByClass("Voice"))) == 4
