@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Event, Tune, atoms
+from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Change, Event, Tune, atoms
 
 SYMBOL_CLASSES = (
     "none", *(f"clef={name}" for name in CLEF_BOTTOM), "key_sharp", "key_flat", *(f"M:{name}" for name in METERS),
@@ -21,12 +22,34 @@ class Geometry:
     """Where an engraver drew things, in pixels of the final picture.
 
     Attributes:
-        places: id (see `mei`) -> x of the symbol's centre; `clef`, `meter`, `left` (a bar line before the music) too.
-        key: (x, staff position) of each accidental of the key signature.
+        places: id (see `mei`) -> x of the symbol's centre; `clef`, `meter`, `left` (a bar line before the music) and
+            `c<item>` (a clef or meter that changes) too.
+        keys: item of a key change, -1 for the line's own key -> (x, staff position) of each accidental.
     """
 
     places: dict[str, float]
-    key: list[tuple[float, int]]
+    keys: dict[int, list[tuple[float, int]]]
+
+    @classmethod
+    def of(
+        cls,
+        tune: Tune,
+        places: dict[str, float],
+        keys: Sequence[list[tuple[float, int]]],
+        meters: Sequence[float],
+    ) -> Geometry:
+        """From key signatures and meters in the order in which they are drawn."""
+        changes = {
+            kind: [i for i, item in enumerate(tune.items) if isinstance(item, Change) and item.kind == kind]
+            for kind in ("key", "meter")
+        }
+        key_items = [-1] * (len(keys) > len(changes["key"])) + changes["key"]
+        out = dict(places)
+        out |= {
+            "meter" if item < 0 else f"c{item}": x
+            for item, x in zip([-1] * (tune.meter is not None) + changes["meter"], meters, strict=False)
+        }
+        return cls(out, dict(zip(key_items, keys, strict=False)))
 
 
 def position_class(step: int, clef: str) -> int:
@@ -37,14 +60,20 @@ def position_class(step: int, clef: str) -> int:
 def rows(tune: Tune, geometry: Geometry) -> list[Row]:
     """One row for every atom that has a place; class 0 rows only say where to look."""
     out: list[Row] = []
-    sharp = SYMBOL_CLASSES.index("key_sharp" if tune.key > 0 else "key_flat")
+    clef = tune.clef
     for number, atom in enumerate(atoms(tune)):
-        if atom.role == "key" and atom.item < 0:
-            out += [(number, round(x), sharp, position + 21, 0) for x, position in geometry.key]
+        if atom.role == "clef":
+            clef = atom.text.removeprefix("clef=")
+        if atom.role == "key":
+            change = tune.items[atom.item] if atom.item >= 0 else None
+            fifths = int(change.value) if isinstance(change, Change) else tune.key
+            sign = SYMBOL_CLASSES.index("key_sharp" if fifths > 0 else "key_flat" if fifths else "=")
+            accidentals = geometry.keys.get(atom.item, [])
+            out += [(number, round(x), sign, min(max(position, -20), 28) + 21, 0) for x, position in accidentals]
             continue
         place = _place(tune, atom, geometry)
         if place is not None:
-            out.append((number, round(place), *_classes(tune, atom)))
+            out.append((number, round(place), *_classes(tune, atom, clef)))
     return out
 
 
@@ -53,10 +82,12 @@ def _place(tune: Tune, atom: Atom, geometry: Geometry) -> float | None:
     if atom.item < 0:
         return places.get(atom.role)
     item = tune.items[atom.item]
+    if isinstance(item, Change):
+        return places.get(f"c{atom.item}")
     if not isinstance(item, Event):
         return places.get(f"m{atom.item}", places.get("left") if atom.item == 0 else None)
     if item.rest:
-        return places.get(f"e{atom.item}")
+        return places.get(f"e{atom.item}")  # its decorations too
     if atom.role == "grace":
         return places.get(f"n{atom.item}_g{atom.part}", places.get(f"n{atom.item}_g{atom.part}_0"))
     if atom.role == "accidental":
@@ -64,8 +95,8 @@ def _place(tune: Tune, atom: Atom, geometry: Geometry) -> float | None:
     return places.get(f"n{atom.item}_{atom.part if atom.role == 'note' else 0}")
 
 
-def _classes(tune: Tune, atom: Atom) -> tuple[int, int, int]:
-    """Classes of an atom that is a symbol of its own; zeros where another atom's row tells them."""
+def _classes(tune: Tune, atom: Atom, clef: str) -> tuple[int, int, int]:
+    """Classes of an atom that is a symbol of its own; zeros where another atom's row tells them. `clef` is in force."""
     if atom.role in ("clef", "meter", "bar"):
         return SYMBOL_CLASSES.index(atom.text), 0, 0
     item = tune.items[atom.item]
@@ -77,11 +108,11 @@ def _classes(tune: Tune, atom: Atom) -> tuple[int, int, int]:
     if atom.text in ("[", "]", "{", "{/", "}"):
         return 0, 0, 0
     if atom.role == "accidental":
-        return SYMBOL_CLASSES.index(atom.text), position_class(item.pitches[atom.part].step, tune.clef), 0
+        return SYMBOL_CLASSES.index(atom.text), position_class(item.pitches[atom.part].step, clef), 0
     if atom.role == "grace" and atom.text not in SYMBOL_CLASSES:
         grace = item.graces[atom.part]
-        return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, tune.clef), 0
+        return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, clef), 0
     if atom.role == "note" and atom.part == len(item.pitches) - 1:  # of a chord, the top note stands for the column
         name = "chord" if len(item.pitches) > 1 else "note"
-        return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, tune.clef), duration
+        return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, clef), duration
     return 0, 0, 0

@@ -1,206 +1,214 @@
-"""A tune as MEI, the engraver's own language, with an id on everything that the labels must find again in the picture.
+"""A line as MEI, the engraver's own language, with an id on everything that the labels must find again in the picture.
 
 MEI rather than MusicXML because Verovio keeps its ids in the SVG: notes are `n<item>_<pitch>`, accidentals
-`a<item>_<pitch>`, grace notes `n<item>_g<number>`, rests `e<item>`, measures `m<item of the closing bar line>`. Source:
-music-encoding.org, MEI 5.
+`a<item>_<pitch>`, grace notes `n<item>_g<number>`, rests `e<item>`, clef changes `c<item>`, measures `m<item of the
+closing bar line>`; in a second staff the item's number follows `b`. Source: music-encoding.org, MEI 5.
 """
 
 from __future__ import annotations
 
-from runtime.abc import Bar, Event, Item, Pitch, Tune
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from runtime.abc import Bar, Change, Event, Item, LineBreak, Overlay, Pitch, Tune
+from runtime.sounding import octave_shift
+from training.data.clutter import Clutter
+from training.data.mei_layer import LayerStyle, Pair, layer
+from training.data.mei_marks import anchor, marks, voices
 
 CLEFS = {
     "treble": ("G", 2), "treble1": ("G", 1), "soprano": ("C", 1), "mezzosoprano": ("C", 2), "alto": ("C", 3),
     "tenor": ("C", 4), "baritone": ("C", 5), "bass": ("F", 4), "bass3": ("F", 3), "perc": ("perc", 3),
 }  # fmt: skip
-ACCIDENTALS = {"^^": "x", "^": "s", "=": "n", "_": "f", "__": "ff"}
 BAR_STYLES = {
     "|": "single", "||": "dbl", "|]": "end", "[|": "heavy", "|:": "rptstart", ":|": "rptend", "::": "rptboth",
     ".|": "dashed",
 }  # fmt: skip
+OPEN_BARS = ("|", ".|")  # an ending goes on behind these
 HEAD = (
     '<?xml version="1.0"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>'
 )
 TAIL = "</section></score></mdiv></body></music></mei>"
 
 
-def to_mei(tune: Tune) -> str:
-    """MEI text of one line of music."""
-    measures: list[str] = []
-    content: list[tuple[int, Event]] = []
-    left = ""
-    for index, item in enumerate(tune.items):
-        if isinstance(item, Event):
-            content.append((index, item))
-        elif isinstance(item, Bar) and not content:
-            left = f' left="{BAR_STYLES[item.text]}"'
-        elif isinstance(item, Bar):
-            measures.append(
-                _measure(tune, content, f'xml:id="m{index}" right="{BAR_STYLES[item.text]}"{left}', len(measures))
-            )
-            content, left = [], ""
-    if content:
-        measures.append(_measure(tune, content, f'xml:id="m{len(tune.items)}" right="invis"{left}', len(measures)))
-    return HEAD + _score_def(tune) + "<section>" + "".join(measures) + TAIL
+class CannotEncode(Exception):
+    """A line that this encoding has no place for."""
 
 
-def _score_def(tune: Tune) -> str:
-    shape, line = CLEFS[tune.clef]
-    key = f"{abs(tune.key)}{'s' if tune.key > 0 else 'f'}" if tune.key else "0"
-    if tune.meter in ("C", "C|"):
-        meter = f'<meterSig sym="{"common" if tune.meter == "C" else "cut"}"/>'
-    elif tune.meter:
-        count, unit = tune.meter.split("/")
-        meter = f'<meterSig count="{count}" unit="{unit}"/>'
-    else:
-        meter = ""
-    return (
-        f'<scoreDef><staffGrp><staffDef n="1" lines="5"><clef shape="{shape}" line="{line}"/>'
-        f'<keySig sig="{key}"/>{meter}'
-        "</staffDef></staffGrp></scoreDef>"
-    )
+@dataclass
+class _Bar:
+    """A bar of one staff: its voices, what changes before it and inside it."""
+
+    voices: list[list[Pair]] = field(default_factory=lambda: [[]])
+    clefs: list[tuple[int, int, str]] = field(default_factory=list)  # voice, events before it, element
+    signatures: list[Change] = field(default_factory=list)
+    left: str = ""
+    right: str = "invis"
+    ending: str = ""  # that begins here
+    index: int = 0  # of the closing bar line
 
 
-def _measure(tune: Tune, content: list[tuple[int, Event]], attributes: str, number: int) -> str:
-    layer = "".join(_tuplets(content))
-    curves = "".join(_curves(tune.items, index, event) for index, event in content)
-    return f'<measure n="{number + 1}" {attributes}><staff n="1"><layer n="1">{layer}</layer></staff>{curves}</measure>'
+def to_mei(staves: Sequence[Tune], clutter: Clutter | None = None) -> str:
+    """MEI text of one line of music.
 
+    Args:
+        staves: from top to bottom, with equal bar lines.
+        clutter: what is drawn beside the label, on the first staff.
 
-def _tuplets(content: list[tuple[int, Event]]) -> list[str]:
-    """Tuplets and beams as nested elements: a tuplet inside its beam where the beam is longer, else a beam inside."""
-    spans: list[list[tuple[int, Event]]] = []
-    left = 0
-    for index, event in content:
-        if event.tuplet:
-            left = event.tuplet[2]
-            spans.append([])
-        elif not left:
-            spans.append([])
-        spans[-1].append((index, event))
-        left = max(0, left - 1)
-    # A beam group is a run of spans whose borders carry no beam break.
-    groups: list[list[list[tuple[int, Event]]]] = []
-    for span in spans:
-        joined = (
-            groups
-            and _beams_on(groups[-1][-1][-1][1], span[0][1])
-            and all(_one_beam(s) for s in (groups[-1][-1], span))
+    Raises:
+        CannotEncode: a key or meter that changes inside a bar, or staves of different lengths.
+    """
+    staves = [_sounding(staff) for staff in staves]
+    bars = [_bars(staff, "b" * number) for number, staff in enumerate(staves)]
+    if len({len(staff) for staff in bars}) != 1:
+        raise CannotEncode("staves with different numbers of bars")
+    prefixes = ["b" * number for number in range(len(staves))]
+    voice = [voices(staff.items) for staff in staves]
+    clutter = clutter or Clutter()
+    out: list[str] = []
+    ending = ""
+    for number, row in enumerate(zip(*bars, strict=True)):
+        if row[0].ending:
+            out.append(f'{"</ending>" if ending else ""}<ending n="{row[0].ending}" label="{row[0].ending}.">')
+            ending = row[0].ending
+        out.append(_changes(row))
+        parts = []
+        for n, (bar, prefix) in enumerate(zip(row, prefixes, strict=True), 1):
+            style = LayerStyle(prefix, clutter.lyrics, clutter.bowings) if n == 1 else LayerStyle(prefix)
+            following = bars[n - 1][number + 1] if number + 1 < len(bars[n - 1]) else None
+            texts = enumerate(_layers(bar, following, style), 1)
+            layers = "".join(f'<layer n="{v}">{text}</layer>' for v, text in texts)
+            parts.append(f'<staff n="{n}">{layers}</staff>')
+        for bar, staff, prefix, numbers in zip(row, staves, prefixes, voice, strict=True):
+            parts.append(marks(staff.items, [i for v in bar.voices for i, _ in v], prefix, numbers))
+        parts.append(_clutter_marks(staves[0], row[0], clutter))
+        left = f' left="{row[0].left}"' if row[0].left else ""
+        out.append(
+            f'<measure n="{number + clutter.first_bar}" xml:id="m{row[0].index}" right="{row[0].right}"{left}>'
+            f"{''.join(parts)}</measure>"
         )
-        if joined:
-            groups[-1].append(span)
-        else:
-            groups.append([span])
-    return [_group(group) for group in groups]
+        if ending and row[0].right not in ("single", "dashed", "invis"):
+            out.append("</ending>")
+            ending = ""
+    out += ["</ending>"] if ending else []
+    return HEAD + _score_def(staves, clutter) + "<section>" + "".join(out) + TAIL
 
 
-def _beams_on(event: Event, following: Event) -> bool:
-    return event.flagged and following.flagged and not event.space
+def _sounding(tune: Tune) -> Tune:
+    """MEI gives notes under an octave clef the octave in which they sound, our labels the one in which they stand."""
+    items: list[Item] = []
+    shift = octave_shift(tune.clef)
+    if not shift and not any(isinstance(item, Change) and item.kind == "clef" for item in tune.items):
+        return tune
+    for item in tune.items:
+        if isinstance(item, Change) and item.kind == "clef":
+            shift = octave_shift(item.value)
+        items.append(_octaves(item, shift) if isinstance(item, Event) and shift else item)
+    return replace(tune, items=tuple(items))
 
 
-def _one_beam(span: list[tuple[int, Event]]) -> bool:
-    return all(_beams_on(a[1], b[1]) for a, b in zip(span, span[1:], strict=False))
+def _octaves(event: Event, shift: int) -> Event:
+    def moved(pitches: tuple[Pitch, ...]) -> tuple[Pitch, ...]:
+        return tuple(replace(pitch, step=pitch.step + 7 * shift) for pitch in pitches)
+
+    graces = tuple(replace(grace, pitches=moved(grace.pitches)) for grace in event.graces)
+    return replace(event, pitches=moved(event.pitches), graces=graces)
 
 
-def _group(group: list[list[tuple[int, Event]]]) -> str:
-    if len(group) == 1:
-        return _span(group[0], beams=True)
-    return "<beam>" + "".join(_span(span, beams=False) for span in group) + "</beam>"
+def _bars(tune: Tune, prefix: str) -> list[_Bar]:
+    out = [_Bar()]
+    for index, item in enumerate(tune.items):
+        bar = out[-1]
+        if isinstance(item, Event):
+            bar.voices[-1].append((index, item))
+        elif isinstance(item, Overlay):
+            bar.voices.append([])
+        elif isinstance(item, Bar):
+            if not bar.voices[0] and len(out) == 1:
+                bar.left, bar.ending = BAR_STYLES[item.text], item.ending
+                continue
+            bar.right, bar.index = BAR_STYLES[item.text], index
+            out.append(_Bar(ending=item.ending))
+        elif isinstance(item, Change) and item.kind == "clef":
+            bar.clefs.append((len(bar.voices), len(bar.voices[-1]), _clef(item.value, f' xml:id="c{prefix}{index}"')))
+        elif isinstance(item, Change):
+            if bar.voices[0]:
+                raise CannotEncode(f"a {item.kind} that changes inside a bar")
+            bar.signatures.append(item)
+        elif isinstance(item, LineBreak):
+            raise CannotEncode("several lines")
+    if not out[-1].voices[0] and len(out) > 1:
+        if out[-1].signatures or out[-1].clefs:
+            raise CannotEncode("a signature after the last bar line")
+        out.pop()
+    out[-1].index = out[-1].index or len(tune.items)
+    return out
 
 
-def _span(span: list[tuple[int, Event]], beams: bool) -> str:
-    runs: list[list[tuple[int, Event]]] = []
-    for pair in span:
-        if beams and runs and _beams_on(runs[-1][-1][1], pair[1]):
-            runs[-1].append(pair)
-        else:
-            runs.append([pair])
-    text = "".join(
-        f"<beam>{''.join(_event(*p) for p in run)}</beam>" if len(run) > 1 else _event(*run[0]) for run in runs
-    )
-    tuplet = span[0][1].tuplet
-    return f'<tuplet num="{tuplet[0]}" numbase="{tuplet[1]}">{text}</tuplet>' if tuplet else text
-
-
-def _event(index: int, event: Event) -> str:
-    if event.rest == "Z":
-        return f'<mRest xml:id="e{index}"/>'
-    length = f'dur="{_duration(event)}"' + (f' dots="{event.dots}"' if event.dots else "")
-    if event.rest:
-        return f'<{"space" if event.rest == "x" else "rest"} xml:id="e{index}" {length}/>'
-    graces = _graces(index, event)
-    if len(event.pitches) == 1:
-        return graces + _note(event.pitches[0], f"{index}_0", length)
-    notes = "".join(_note(pitch, f"{index}_{n}", "") for n, pitch in enumerate(event.pitches))
-    return f'{graces}<chord xml:id="e{index}" {length}>{notes}</chord>'
-
-
-def _note(pitch: Pitch, name: str, attributes: str) -> str:
-    accidental = f'<accid xml:id="a{name}" accid="{ACCIDENTALS[pitch.accidental]}"/>' if pitch.accidental else ""
-    return (
-        f'<note xml:id="n{name}" pname="{pitch.letter.lower()}" oct="{pitch.octave}" {attributes}>{accidental}</note>'
-    )
-
-
-def _graces(index: int, event: Event) -> str:
-    """One grace note is an eighth, several are beamed sixteenths, as engravers draw them."""
-    if not event.graces:
-        return ""
-    kind = "unacc" if event.graces[0].slash else "acc"
-    length = f'grace="{kind}" dur="{8 if len(event.graces) == 1 else 16}"'
-    parts = []
-    for number, grace in enumerate(event.graces):
-        name = f"{index}_g{number}"
-        if len(grace.pitches) == 1:
-            parts.append(_note(grace.pitches[0], name, length))
-        else:
-            notes = "".join(_note(pitch, f"{name}_{n}", "") for n, pitch in enumerate(grace.pitches))
-            parts.append(f'<chord xml:id="n{name}" {length}>{notes}</chord>')
-    return f"<beam>{''.join(parts)}</beam>" if len(parts) > 1 else parts[0]
-
-
-def _duration(event: Event) -> str:
-    whole = event.base / 8
-    return "breve" if whole == 2 else str(whole.denominator)
-
-
-def _curves(items: tuple[Item, ...], index: int, event: Event) -> str:
-    """Ties and slurs that start at an event; a slur's end is found by counting nested starts and ends."""
+def _layers(bar: _Bar, following: _Bar | None, style: LayerStyle) -> list[str]:
+    """The bar's voices; a clef that changes at a bar line is drawn before it."""
     out = []
-    following = next((i for i in range(index + 1, len(items)) if isinstance(items[i], Event)), None)
-    if event.tie and following is not None:
-        after = items[following]
-        assert isinstance(after, Event)
-        steps = {p.step: n for n, p in enumerate(after.pitches)}
-        out += [
-            f'<tie startid="#n{index}_{n}" endid="#n{following}_{steps[p.step]}"/>'
-            for n, p in enumerate(event.pitches)
-            if p.step in steps
-        ]
-    for depth in range(event.slur_starts):
-        end = slur_end(items, index, depth)
-        if end is not None:
-            out.append(f'<slur startid="{_anchor(items, index)}" endid="{_anchor(items, end)}"/>')
+    for number, content in enumerate(bar.voices, 1):
+        clefs = [(place, text) for voice, place, text in bar.clefs if voice == number and place > 0]
+        text, start = "", 0
+        for place, clef in clefs:
+            text += layer(content[start:place], style) + clef
+            start = place
+        text += layer(content[start:], style)
+        if number == 1 and following is not None:
+            text += "".join(clef for voice, place, clef in following.clefs if voice == 1 and place == 0)
+        out.append(text)
+    return out
+
+
+def _clef(name: str, attributes: str = "") -> str:
+    octave = {"-8": ' dis="8" dis.place="below"', "+8": ' dis="8" dis.place="above"'}.get(name[-2:], "")
+    shape, line = CLEFS[name.removesuffix("-8").removesuffix("+8")]
+    return f'<clef{attributes} shape="{shape}" line="{line}"{octave}/>'
+
+
+def _key(fifths: int) -> str:
+    return f'<keySig sig="{f"{abs(fifths)}{chr(115) if fifths > 0 else chr(102)}" if fifths else "0"}"/>'
+
+
+def _meter(meter: str | None) -> str:
+    if meter in ("C", "C|"):
+        return f'<meterSig sym="{"common" if meter == "C" else "cut"}"/>'
+    if not meter:
+        return ""
+    count, unit = meter.split("/")
+    return f'<meterSig count="{count}" unit="{unit}"/>'
+
+
+def _score_def(staves: Sequence[Tune], clutter: Clutter) -> str:
+    defs = [
+        f'<staffDef n="{number}" lines="5">{_clef(staff.clef)}{_key(staff.key)}{_meter(staff.meter)}</staffDef>'
+        for number, staff in enumerate(staves, 1)
+    ]
+    symbol = f' symbol="{clutter.bracket}" bar.thru="true"' if clutter.bracket else ""
+    return f"<scoreDef><staffGrp{symbol}>{''.join(defs)}</staffGrp></scoreDef>"
+
+
+def _changes(row: Sequence[_Bar]) -> str:
+    """Key and meter that change before a bar."""
+    if not any(bar.signatures for bar in row):
+        return ""
+    defs = []
+    for number, bar in enumerate(row, 1):
+        values = {change.kind: change.value for change in bar.signatures}
+        key = _key(int(values["key"])) if "key" in values else ""
+        defs.append(f'<staffDef n="{number}">{key}{_meter(values.get("meter"))}</staffDef>')
+    return f"<scoreDef><staffGrp>{''.join(defs)}</staffGrp></scoreDef>"
+
+
+def _clutter_marks(tune: Tune, bar: _Bar, clutter: Clutter) -> str:
+    inside = {index for voice in bar.voices for index, _ in voice}
+    out = []
+    for index, kind, text in clutter.words:
+        if index in inside:
+            out.append(f'<{kind} startid="{anchor(tune.items, index, "")}">{text}</{kind.split(" ")[0]}>')
+    for start, end, form in clutter.hairpins:
+        if start in inside:
+            ends = f'startid="{anchor(tune.items, start, "")}" endid="{anchor(tune.items, end, "")}"'
+            out.append(f'<hairpin form="{form}" {ends}/>')
     return "".join(out)
-
-
-def slur_end(items: tuple[Item, ...], index: int, depth: int) -> int | None:
-    """Index of the event where the slur number `depth` (outermost first) that starts at `index` ends."""
-    start = items[index]
-    assert isinstance(start, Event)
-    nested = start.slur_starts - depth
-    for place in range(index + 1, len(items)):
-        event = items[place]
-        if isinstance(event, Event):
-            for _ in range(event.slur_ends):
-                nested -= 1
-                if nested == 0:
-                    return place
-            nested += event.slur_starts
-    return None
-
-
-def _anchor(items: tuple[Item, ...], index: int) -> str:
-    event = items[index]
-    assert isinstance(event, Event)
-    return f"#n{index}_0" if len(event.pitches) == 1 else f"#e{index}"

@@ -30,7 +30,7 @@ def draw(tune: Tune, seed: int = 0) -> np.ndarray:
 def svg_of(tune: Tune) -> str:
     toolkit = ENGRAVER.toolkit()
     toolkit.setOptions({**OPTIONS, "font": "Bravura"})
-    assert toolkit.loadData(to_mei(tune))
+    assert toolkit.loadData(to_mei([tune]))
     return str(toolkit.renderToSVG(1))
 
 

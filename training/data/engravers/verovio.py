@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,13 +13,14 @@ import verovio
 from PIL import Image
 
 from runtime.abc import Tune
+from training.data.clutter import Clutter, scatter
 from training.data.columns import Geometry, rows
 from training.data.engraver import HEIGHT, MIDDLE, STAFF_SPACE, EngraveError, Engraving
-from training.data.mei import to_mei
+from training.data.lettering import FAMILIES, draw_words
+from training.data.mei import CannotEncode, to_mei
+from training.data.verovio_svg import UNITS, Drawing, read_svg
 
 EXTRA = "train"
-UNITS = 180.0  # SVG units of a staff space at Verovio's default unit
-SVG = "{http://www.w3.org/2000/svg}"
 OPTIONS = {
     "breaks": "none", "adjustPageWidth": True, "adjustPageHeight": True, "header": "none", "footer": "none",
     "pageMarginLeft": 0, "pageMarginRight": 0, "pageMarginTop": 0, "pageMarginBottom": 0, "scale": 100,
@@ -31,6 +32,9 @@ STYLES = {  # ranges of engraving parameters, in Verovio's own units
     "tieMidpointThickness": (0.35, 0.7), "graceFactor": (0.62, 0.8), "ledgerLineThickness": (0.18, 0.32),
     "leftMarginNote": (0.6, 1.6), "leftMarginAccid": (0.6, 1.4),
 }  # fmt: skip
+REST_STYLES = ("default", "block", "symbols")  # of several bars of rest
+GRAND_HEIGHT = 224  # px, of two staves
+EDGE = 2  # px: what is labelled keeps this distance from the picture's upper and lower edge
 LOADS = 300  # a toolkit is renewed after so many tunes: long-lived ones were seen to break after thousands of loads
 
 
@@ -50,87 +54,97 @@ class VerovioEngraver:
         self._loads += 1
         return self._toolkit
 
-    def draw(self, tune: Tune, rng: np.random.Generator) -> Engraving:
-        style = {name: float(rng.uniform(*span)) for name, span in STYLES.items()}
-        style["beamMaxSlope"] = round(style["beamMaxSlope"])
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
+        """Draw a line.
+
+        Args:
+            tune: one staff.
+            rng: draws the style.
+            clutter: share of lines with lyrics, words, fingerings and the like, which are not labelled.
+
+        Raises:
+            EngraveError: Verovio can't draw it, or not within the picture.
+        """
+        svg, place = self._svg([tune], rng, scatter(tune, rng, clutter) if clutter else Clutter())
+        return rasterise(svg, [tune], place)
+
+    def draw_staves(self, staves: Sequence[Tune], rng: np.random.Generator) -> Engraving:
+        """Draw a grand staff, 224 px high, without the symbols' places.
+
+        Raises:
+            EngraveError: Verovio can't draw it, or not within the picture.
+        """
+        bracket = Clutter(bracket=str(rng.choice(["brace", "bracket"])))
+        svg, place = self._svg(staves, rng, bracket)
+        return rasterise(svg, staves, place)
+
+    def _svg(self, staves: Sequence[Tune], rng: np.random.Generator, clutter: Clutter) -> tuple[str, Place]:
+        style: dict[str, object] = {name: float(rng.uniform(*span)) for name, span in STYLES.items()}
+        style["beamMaxSlope"] = round(float(str(style["beamMaxSlope"])))
         font = str(rng.choice(self.fonts))
+        place = Place(float(rng.uniform(-1.5, 1.5)), float(rng.uniform(2, 12)))
+        numbers = {"mnumInterval": 1 if clutter.bar_numbers else 0}
+        if clutter.words or clutter.lyrics:
+            place = Place(place.jitter, place.margin, str(rng.choice(FAMILIES)))
+        if any(event.rest == "Z" and event.duration > 1 for staff in staves for event in staff.events):
+            numbers["multiRestStyle"] = str(rng.choice(REST_STYLES))
         toolkit = self.toolkit()
-        toolkit.setOptions({**OPTIONS, **style, "font": font})
-        if not toolkit.loadData(to_mei(tune)):
+        toolkit.setOptions({**OPTIONS, "multiRestStyle": "auto", **style, **numbers, "font": font})
+        try:
+            mei = to_mei(staves, clutter)
+        except CannotEncode as error:
+            raise EngraveError(str(error)) from error
+        if not toolkit.loadData(mei):
             raise EngraveError("Verovio refuses the tune")
-        return rasterise(
-            toolkit.renderToSVG(1), tune, jitter=float(rng.uniform(-1.5, 1.5)), margin=float(rng.uniform(2, 12))
-        )
+        return toolkit.renderToSVG(1), place
 
 
-def rasterise(svg: str, tune: Tune, jitter: float, margin: float) -> Engraving:
-    """Verovio's SVG as a picture with the staff's middle line near row 48 (`jitter` px lower), and its symbols."""
+@dataclass(frozen=True)
+class Place:
+    """How far below row 48 the middle line stands and how wide the margins are, in px; the font of the words."""
+
+    jitter: float
+    margin: float
+    family: str = "serif"
+
+
+def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
+    """Verovio's SVG as a picture with the staff's middle line near row 48, and its symbols."""
     scale = STAFF_SPACE / UNITS
     box = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     if box is None:
         raise EngraveError("no picture")
     width, height = int(box[1]) * scale, int(box[2]) * scale
     svg = re.sub(r'width="\d+px" height="\d+px"', f'width="{width:.2f}px" height="{height:.2f}px"', svg, count=1)
-    places, key, lines = read_geometry(svg)
+    drawing = read_svg(svg)
+    if len(drawing.lines) != 5 * len(staves):
+        raise EngraveError(f"{len(drawing.lines)} staff lines")
     drawn = np.array(
         Image.open(
             io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)))
         ).convert("L")
     )
-    top, left = round(MIDDLE + jitter - (lines[0] + lines[4]) / 2 * scale), round(margin)
-    picture = np.full((HEIGHT, left + drawn.shape[1] + round(margin)), 255, np.uint8)
-    first, last = max(0, -top), min(drawn.shape[0], HEIGHT - top)
+    tall = HEIGHT if len(staves) == 1 else GRAND_HEIGHT
+    middle = MIDDLE if len(staves) == 1 else GRAND_HEIGHT / 2
+    top = round(middle + place.jitter - (drawing.lines[0] + drawing.lines[-1]) / 2 * scale)
+    left = round(place.margin)
+    low, high = (top + y * scale for y in drawing.extent)
+    if low < EDGE or high > tall - EDGE:
+        raise EngraveError("something labelled lies outside the picture")
+    picture = np.full((tall, left + drawn.shape[1] + round(place.margin)), 255, np.uint8)
+    first, last = max(0, -top), min(drawn.shape[0], tall - top)
     picture[top + first : top + last, left : left + drawn.shape[1]] = drawn[first:last]
-    bottom, half = lines[4], UNITS / 2
-    geometry = Geometry(
-        {name: left + x * scale for name, x in places.items()},
-        [(left + x * scale, round((bottom - y) / half)) for x, y in key],
-    )
-    return Engraving(picture, rows(tune, geometry))
+    picture = draw_words(picture, [word.moved(scale, left, top) for word in drawing.words], place.family)
+    if len(staves) > 1:
+        return Engraving(picture, [])
+    return Engraving(picture, rows(staves[0], _geometry(drawing, staves[0], scale, left)))
 
 
-def read_geometry(svg: str) -> tuple[dict[str, float], list[tuple[float, float]], list[float]]:
-    """Places (id -> x), accidentals of the key signature (x, y) and the five staff lines (y), in SVG units."""
-    root = ElementTree.fromstring(svg)
-    places: dict[str, float] = {}
-    key: list[tuple[float, float]] = []
-    lines: list[float] = []
-    for group in root.iter(f"{SVG}g"):
-        kind, name = group.get("class", "").split(" ")[0], group.get("id", "")
-        if kind == "staff" and not lines:
-            lines = [float(p.get("d", "").split()[1]) for p in group.findall(f"{SVG}path")]
-        elif kind in ("note", "rest", "mRest", "accid"):
-            glyph = _glyph(group.find(f"{SVG}g[@class='notehead']") if kind == "note" else group)
-            if glyph:
-                places[name] = glyph[0] + (40 if kind == "accid" else 108)
-        elif kind in ("clef", "meterSig"):
-            glyph = _glyph(group)
-            if glyph:
-                places["clef" if kind == "clef" else "meter"] = glyph[0] + (200 if kind == "clef" else 130)
-        elif kind == "keyAccid":
-            glyph = _glyph(group)
-            if glyph:
-                key.append((glyph[0] + 60, glyph[1]))
-        elif kind == "measure":
-            edges = [x for bar in group.findall(f"{SVG}g[@class='barLine']") if (x := _bar_place(bar)) is not None]
-            if len(edges) > 1:
-                places["left"] = edges[0] if not key or edges[0] > key[0][0] else edges[1]
-            if edges:
-                places[name] = edges[-1]
-    if len(lines) != 5:
-        raise EngraveError("no staff of five lines")
-    return places, key, lines
-
-
-def _glyph(group: ElementTree.Element | None) -> tuple[float, float] | None:
-    use = group.find(f".//{SVG}use") if group is not None else None
-    found = re.match(r"translate\(([-\d.]+), ([-\d.]+)\)", use.get("transform", "")) if use is not None else None
-    return (float(found[1]), float(found[2])) if found else None
-
-
-def _bar_place(group: ElementTree.Element) -> float | None:
-    numbers = [float(m) for path in group.iter(f"{SVG}path") for m in re.findall(r"M([-\d.]+)", path.get("d", ""))]
-    return sum(numbers) / len(numbers) if numbers else None
+def _geometry(drawing: Drawing, tune: Tune, scale: float, left: int) -> Geometry:
+    bottom, half = drawing.lines[4], UNITS / 2
+    keys = [[(left + x * scale, round((bottom - y) / half)) for x, y in key] for key in drawing.keys]
+    return Geometry.of(tune, {name: left + x * scale for name, x in drawing.places.items()}, keys,
+                       [left + x * scale for x in drawing.meters])
 
 
 ENGRAVER = VerovioEngraver()
