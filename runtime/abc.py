@@ -16,7 +16,7 @@ A label is a pure function of the picture, so the canonical form has one spellin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -166,6 +166,17 @@ class Tune:
             if isinstance(item, Bar) and any(isinstance(other, Event) for other in out[-1]):
                 out.append([])
         return out if out[-1] else out[:-1]
+
+
+def voices(items: Sequence[Item]) -> dict[int, int]:
+    """Voice (1, or 2 after a bar's `&`) of each event by its index."""
+    out, voice = {}, 1
+    for index, item in enumerate(items):
+        if isinstance(item, Bar | Overlay):
+            voice = 1 if isinstance(item, Bar) else 2
+        elif isinstance(item, Event):
+            out[index] = voice
+    return out
 
 
 def pitch_text(pitch: Pitch) -> str:

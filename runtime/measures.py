@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from .abc import Bar, Change, Event, Item, LineBreak, Overlay, Tune
+from .abc import Bar, Change, Event, Item, LineBreak, Overlay, Tune, voices
 from .sounding import Sounded, sound
 
 MOST_BARS_OF_REST = 999  # a longer count is a misreading and would only fill the disk
@@ -137,12 +137,8 @@ def _place(tune: Tune) -> dict[int, Placed]:
     """Every event by its index in the tune, with beams, ties, slurs and tuplets."""
     pairs = list(sound(tune))
     placed = {i: Placed(e, s) for i, (e, s) in enumerate(pairs) if isinstance(e, Event) and s is not None}
-    voice = 1
-    for index, item in enumerate(tune.items):
-        if isinstance(item, Bar | Overlay):
-            voice = 1 if isinstance(item, Bar) else 2
-        elif index in placed:
-            placed[index].voice = voice
+    for index, voice in voices(tune.items).items():
+        placed[index].voice = voice
     for number in (1, 2):
         events = [event for event in placed.values() if event.voice == number]
         _pair_ties(events)

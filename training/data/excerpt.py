@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, STEPS, Bar, Change, Event, Grace, Item, Pitch, Tune
+from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
 from runtime.abc_tidy import tidy
-from runtime.sounding import ALTERATION, key_alterations
 from training.data.corpus import Source
 from training.data.invent import invent
+from training.data.marks import mark
+from training.data.rework import change_clef, change_key, endings, long_rests, second_voice, splice, tuplets
+from training.data.transpose import fits_staff, move
 
-SIGN = {value: name for name, value in ALTERATION.items()}
-LOWEST, HIGHEST = -7, 15  # staff positions: three and a half ledger lines either way
 SAME_METER = {"C": "4/4", "4/4": "C", "C|": "2/2", "2/2": "C|"}
 
 
@@ -32,6 +32,8 @@ class Mix:
     invented: float = 0.35
     clefs: tuple[tuple[str, float], ...] = (("treble", 0.55), ("bass", 0.25), ("alto", 0.2))
     drilled: float = 0.0  # lines with more of what models get wrong
+    wide: bool = False  # all of printed music; otherwise one simple voice, `corpus.simplify`
+    clutter: float = 0.0  # lines with lyrics, words, fingerings and the like, which are not labelled
 
 
 def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
@@ -49,10 +51,53 @@ def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> t
             source = sources[int(rng.integers(len(sources)))]
             line, origin = enrich(cut(source.tune, bars, rng), rng), source.name
         drilled = mix.drilled > 0 and rng.random() < mix.drilled
-        varied = vary(drill(line, rng) if drilled else line, rng, mix, low=drilled and rng.random() < 0.4)
+        line = drill(line, rng) if drilled else line
+        line = widen(line, rng) if mix.wide else line
+        varied = vary(line, rng, mix, low=drilled and rng.random() < 0.4)
         if varied is not None:
-            return tidy(varied), origin
+            return part_beams(tidy(finish(varied, rng) if mix.wide else varied)), origin
     raise AssertionError("no excerpt fits the staff in 100 tries")
+
+
+def part_beams(tune: Tune) -> Tune:
+    """A beam break at the edges of tuplets that aren't one beam themselves: no engraver joins those to a neighbour."""
+    items = list(tune.items)
+    for start, item in enumerate(items):
+        if not isinstance(item, Event) or not item.tuplet:
+            continue
+        members = [i for i in range(start, len(items)) if isinstance(items[i], Event)][: item.tuplet[2]]
+        inside = [event for i in members if isinstance(event := items[i], Event)]
+        whole = members[-1] - start == len(members) - 1 and all(e.flagged for e in inside)
+        if not whole or any(event.space for event in inside[:-1]):
+            for place in (start - 1, members[-1]):
+                edge = items[place] if place >= 0 else None
+                if isinstance(edge, Event):
+                    items[place] = replace(edge, space=True)
+    return tidy(replace(tune, items=tuple(items)))
+
+
+def widen(line: Tune, rng: np.random.Generator) -> Tune:
+    """Some lines with other tuplets, long rests, endings, a second meter: what doesn't depend on key and clef."""
+    if rng.random() < 0.06:
+        line = splice(line, invent(int(rng.integers(1, 4)), rng))
+    if rng.random() < 0.14:
+        line = tuplets(line, rng)
+    if rng.random() < 0.12:
+        line = long_rests(line, rng)
+    if rng.random() < 0.12:
+        line = endings(line, rng)
+    return replace(line, items=tuple(_close_ties(list(line.items))))
+
+
+def finish(line: Tune, rng: np.random.Generator) -> Tune:
+    """Some lines with changes of clef and key, a second voice, and signs on their notes."""
+    if rng.random() < 0.1:
+        line = change_clef(line, rng)
+    elif rng.random() < 0.1:
+        line = change_key(line, rng)
+    if rng.random() < 0.15:
+        line = second_voice(line, rng, share=float(rng.choice([0.3, 0.7, 1.0])))
+    return mark(line, rng) if rng.random() < 0.55 else line
 
 
 def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
@@ -67,6 +112,8 @@ def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
                 meter = item.value if item.kind == "meter" else meter
             last = item.text if isinstance(item, Bar) else last
     items: list[Item] = [i for bar in all_bars[start : start + bars] for i in bar if not isinstance(i, Change)]
+    if isinstance(items[-1], Bar):
+        items[-1] = replace(items[-1], ending="")
     if last in ("::", "|:") and not isinstance(items[0], Bar):
         items.insert(0, Bar("|:"))
     end = items[-1]
@@ -78,10 +125,11 @@ def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
 
 
 def _close_ties(items: list[Item]) -> list[Item]:
-    """Drop ties whose next event doesn't repeat a pitch, those at the cut among them."""
-    events = [i for i, item in enumerate(items) if isinstance(item, Event)]
+    """Drop ties whose next event in their voice doesn't repeat a pitch, those at the cut among them."""
+    voice = voices(items)
     out = list(items)
-    for here, after in zip(events, [*events[1:], None], strict=True):
+    for here in voice:
+        after = next((i for i in range(here + 1, len(items)) if voice.get(i) == voice[here]), None)
         event = items[here]
         assert isinstance(event, Event)
         if not event.tie:
@@ -193,40 +241,9 @@ def vary(tune: Tune, rng: np.random.Generator, mix: Mix, low: bool = False) -> T
     items: list[Item] = []
     for item in tune.items:
         if isinstance(item, Event):
-            moved = _move(item, shift, tune.key, key)
-            if moved is None or not _on_staff(moved, clef):
+            moved = move(item, shift, tune.key, key)
+            if moved is None or not fits_staff(moved, clef):
                 return None
             item = moved
         items.append(item)
     return replace(tune, clef=clef, key=key, meter=meter, items=tuple(items))
-
-
-def _on_staff(event: Event, clef: str) -> bool:
-    steps = [p.step for p in event.pitches] + [p.step for g in event.graces for p in g.pitches]
-    return all(LOWEST <= step - CLEF_BOTTOM[clef] <= HIGHEST for step in steps)
-
-
-def signature_alter(step: int, key: int) -> int:
-    """What the key signature does to a step: -1, 0 or 1."""
-    return key_alterations(key).get(STEPS[step % 7], 0)
-
-
-def _move(event: Event, shift: int, old_key: int, new_key: int) -> Event | None:
-    """Transposition by scale degree: every accidental keeps its distance from the signature."""
-
-    def moved(pitch: Pitch) -> Pitch | None:
-        step = pitch.step + shift
-        if not pitch.accidental:
-            return Pitch(step)
-        alter = ALTERATION[pitch.accidental] - signature_alter(pitch.step, old_key) + signature_alter(step, new_key)
-        return Pitch(step, SIGN[alter]) if alter in SIGN else None
-
-    pitches = [moved(p) for p in event.pitches]
-    graces = [[moved(p) for p in g.pitches] for g in event.graces]
-    if None in pitches or any(None in g for g in graces):
-        return None
-    return replace(
-        event,
-        pitches=tuple(p for p in pitches if p),
-        graces=tuple(replace(g, pitches=tuple(p for p in n if p)) for g, n in zip(event.graces, graces, strict=True)),
-    )

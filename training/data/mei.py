@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from runtime.abc import Bar, Change, Event, Item, LineBreak, Overlay, Pitch, Tune
+from runtime.abc import Bar, Change, Event, Item, LineBreak, Overlay, Pitch, Tune, voices
 from runtime.sounding import octave_shift
 from training.data.clutter import Clutter
 from training.data.mei_layer import LayerStyle, Pair, layer
-from training.data.mei_marks import anchor, marks, voices
+from training.data.mei_marks import anchor, marks
 
 CLEFS = {
     "treble": ("G", 2), "treble1": ("G", 1), "soprano": ("C", 1), "mezzosoprano": ("C", 2), "alto": ("C", 3),

@@ -73,25 +73,28 @@ def _one_beam(span: list[Pair]) -> bool:
 def _group(group: list[list[Pair]], style: LayerStyle) -> str:
     if len(group) == 1:
         return _span(group[0], style, beams=True)
-    return "<beam>" + "".join(_span(span, style, beams=False) for span in group) + "</beam>"
+    spans = [_span(span, style, beams=False, graces=number > 0) for number, span in enumerate(group)]
+    return _graces_of(group[0][0], style) + "<beam>" + "".join(spans) + "</beam>"
 
 
-def _span(span: list[Pair], style: LayerStyle, beams: bool) -> str:
+def _span(span: list[Pair], style: LayerStyle, beams: bool, graces: bool = True) -> str:
+    """A tuplet or a run of plain notes; without `graces` those of its first note stand before it already."""
     runs: list[list[Pair]] = []
     for pair in span:
         if beams and runs and _beams_on(runs[-1][-1], pair):
             runs[-1].append(pair)
         else:
             runs.append([pair])
-    text = "".join(
-        f"<beam>{''.join(_event(*p, style) for p in run)}</beam>" if len(run) > 1 else _event(*run[0], style)
-        for run in runs
-    )
+    text = ""
+    for number, run in enumerate(runs):
+        notes = [_event(*pair, style, graces=place > 0) for place, pair in enumerate(run)]
+        text += _graces_of(run[0], style) if graces or number else ""
+        text += f"<beam>{''.join(notes)}</beam>" if len(run) > 1 else notes[0]
     tuplet = span[0][1].tuplet
     return f'<tuplet num="{tuplet[0]}" numbase="{tuplet[1]}">{text}</tuplet>' if tuplet else text
 
 
-def _event(index: int, event: Event, style: LayerStyle) -> str:
+def _event(index: int, event: Event, style: LayerStyle, graces: bool) -> str:
     name = f"{style.prefix}{index}"
     if event.rest == "Z" and event.duration > 1:
         return f'<multiRest xml:id="e{name}" num="{int(event.duration)}"/>'
@@ -105,17 +108,26 @@ def _event(index: int, event: Event, style: LayerStyle) -> str:
     marks += [ARTICULATIONS[style.bowings[index]]] if index in style.bowings else []
     inside = "".join(f'<artic artic="{mark}"/>' for mark in marks)
     inside += f'<verse n="1"><syl>{style.lyrics[index]}</syl></verse>' if index in style.lyrics else ""
-    graces = _graces(name, event)
+    before = _graces(name, event) if graces else ""
     if len(event.pitches) == 1:
-        return graces + _note(event.pitches[0], f"{name}_0", length, inside)
+        return before + _note(event.pitches[0], f"{name}_0", length, inside)
     notes = "".join(_note(pitch, f"{name}_{n}", "") for n, pitch in enumerate(event.pitches))
-    return f'{graces}<chord xml:id="e{name}" {length}>{notes}{inside}</chord>'
+    return f'{before}<chord xml:id="e{name}" {length}>{notes}{inside}</chord>'
 
 
 def _note(pitch: Pitch, name: str, attributes: str, inside: str = "") -> str:
     accidental = f'<accid xml:id="a{name}" accid="{ACCIDENTALS[pitch.accidental]}"/>' if pitch.accidental else ""
     head = f'<note xml:id="n{name}" pname="{pitch.letter.lower()}" oct="{pitch.octave}" {attributes}>'
     return f"{head}{accidental}{inside}</note>"
+
+
+def _graces_of(pair: Pair, style: LayerStyle) -> str:
+    """Grace notes of an event that begins a beam, which stand before it.
+
+    Inside, Verovio 6.4 draws a single one without its flag.
+    """
+    index, event = pair
+    return "" if event.rest else _graces(f"{style.prefix}{index}", event)
 
 
 def _graces(owner: str, event: Event) -> str:

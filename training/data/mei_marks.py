@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.abc import Bar, Event, Item, Overlay
+from runtime.abc import Event, Item
 
 DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 SIGNS = {  # decoration -> element and its attributes
@@ -12,17 +12,6 @@ SIGNS = {  # decoration -> element and its attributes
     "uppermordent": 'mordent form="upper"', "lowermordent": 'mordent form="lower"', "arpeggio": "arpeg",
     "segno": 'repeatMark func="segno"', "coda": 'repeatMark func="coda"',
 }  # fmt: skip
-
-
-def voices(items: Sequence[Item]) -> dict[int, int]:
-    """Voice (1 or 2) of each event by its index."""
-    out, voice = {}, 1
-    for index, item in enumerate(items):
-        if isinstance(item, Bar | Overlay):
-            voice = 1 if isinstance(item, Bar) else 2
-        elif isinstance(item, Event):
-            out[index] = voice
-    return out
 
 
 def marks(items: Sequence[Item], indices: Sequence[int], prefix: str, voice: dict[int, int]) -> str:
