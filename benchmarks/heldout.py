@@ -37,7 +37,7 @@ def built(folder: Path, name: str) -> Path:
     from training.data.dataset import Recipe, build
 
     engraver, preset = SETS[name]
-    recipe = Recipe(SIZE, SEED, (engraver,), mix="heldout", splits=("test",), degrade=preset)
+    recipe = Recipe(SIZE, SEED, (engraver,), mix="simple_heldout", splits=("test",), degrade=preset)
     build(folder / name, recipe)
     return folder / name
 

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--mix",
         default="train",
-        help="train, heldout (every symbol often enough to be measured) or invented (no tunes)",
+        help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs)",
     )
     build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
     build.add_argument("--degrade", default="clean", metavar="PRESET")

@@ -24,13 +24,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.abc import Tune, write
+from runtime.abc import Tune
+from runtime.abc_staves import write_staves
 from runtime.errors import InputError, OmrError
 from runtime.output import write_whole
 from training.data.corpus import COLLECTIONS, SPLITS, Source, load_sources
 from training.data.degrade import degrade
-from training.data.engraver import ENGRAVERS, HEIGHT, EngraveError, Engraving, as_read, draw_many
-from training.data.excerpt import Mix, excerpt
+from training.data.engraver import ENGRAVERS, EngraveError, Engraving, as_read, draw_many
+from training.data.excerpt import Mix, excerpt_staves
 
 SHARD_ROWS = 250
 COLUMNS = datasets.Features(
@@ -39,10 +40,18 @@ COLUMNS = datasets.Features(
         "symbols": datasets.Sequence(datasets.Sequence(datasets.Value("int16"))),
     }
 )  # fmt: skip
-MIXES = {  # `heldout`: every symbol in scope often enough to be measured on 1,000 lines; `invented`: needs no tunes
-    "train": Mix(drilled=0.35),
-    "invented": Mix(invented=1.0),
-    "heldout": Mix(first_lines=0.95, invented=0.62, clefs=(("treble", 0.4), ("bass", 0.3), ("alto", 0.3))),
+CLEFS = (
+    ("treble", 0.46), ("bass", 0.22), ("alto", 0.12), ("tenor", 0.08), ("treble-8", 0.06), ("soprano", 0.02),
+    ("mezzosoprano", 0.01), ("bass-8", 0.02), ("treble+8", 0.01),
+)  # fmt: skip
+MIXES = {
+    "train": Mix(wide=True, drilled=0.25, clutter=0.4, clefs=CLEFS),
+    "invented": Mix(wide=True, invented=1.0, clutter=0.4, clefs=CLEFS),  # needs no tunes
+    "heldout": Mix(wide=True, drilled=0.3, clutter=0.4, clefs=CLEFS, invented=0.3),  # tests of the whole notation
+    "grand": Mix(grand=True),
+    # One simple voice: three clefs, no signs. `simple_heldout` holds every symbol often enough to be measured on 1,000.
+    "simple": Mix(drilled=0.35),
+    "simple_heldout": Mix(first_lines=0.95, invented=0.62, clefs=(("treble", 0.4), ("bass", 0.3), ("alto", 0.3))),
 }
 
 
@@ -167,30 +176,32 @@ def make_shard(shard: Shard, recipe: Recipe, work: Path) -> None:
 def make_rows(shard: Shard, recipe: Recipe) -> list[dict[str, Any]]:
     """A shard's rows; excerpt, engraver and style of each follow from the recipe's seed and its number."""
     rows: dict[int, dict[str, Any]] = {}
+    mix = MIXES[recipe.mix]
     split_number = [name for name, _ in SPLITS].index(shard.split)
     for attempt in range(20):
         missing = [index for index in range(shard.start, shard.stop) if index not in rows]
-        jobs: dict[str, list[tuple[int, Tune, np.random.Generator]]] = {}
+        jobs: dict[str, list[tuple[int, list[Tune], np.random.Generator]]] = {}
         for index in missing:
             rng = np.random.default_rng((recipe.seed, split_number, index, attempt))
-            tune, _ = excerpt(_SOURCES[shard.split], int(rng.integers(2**60)), index, MIXES[recipe.mix])
+            staves = excerpt_staves(_SOURCES[shard.split], int(rng.integers(2**60)), index, mix)
             name = recipe.engravers[int(rng.integers(len(recipe.engravers)))]
-            jobs.setdefault(name, []).append((index, tune, rng))
+            if staves:
+                jobs.setdefault(name, []).append((index, staves, rng))
         for name, wanted in jobs.items():
-            drawn = draw_many(ENGRAVERS.get(name), [job[1] for job in wanted], [job[2] for job in wanted])
-            for (index, tune, rng), engraving in zip(wanted, drawn, strict=True):
+            drawn = draw_many(ENGRAVERS.get(name), [j[1] for j in wanted], [j[2] for j in wanted], mix.clutter)
+            for (index, staves, rng), engraving in zip(wanted, drawn, strict=True):
                 if engraving is not None:
                     filename = f"{shard.split}/{index:07d}-{name}.png"
-                    rows[index] = make_row(tune, engraving, filename, recipe.degrade, rng)
+                    rows[index] = make_row(write_staves(staves), engraving, filename, recipe.degrade, rng)
         if len(rows) == shard.stop - shard.start:
             return [rows[index] for index in range(shard.start, shard.stop)]
     raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for some rows of {shard}")
 
 
-def make_row(tune: Tune, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator) -> dict[str, Any]:
+def make_row(label: str, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator) -> dict[str, Any]:
     """One row of the data set; where the picture is degraded, its symbols move with it."""
     picture, x_map = degrade(engraving.image, preset, rng)
-    if picture.shape[0] != HEIGHT:
+    if picture.shape[0] != engraving.image.shape[0]:
         picture = as_read(picture)
     symbols = [list(row) for row in engraving.symbols] if picture.shape == engraving.image.shape else []
     if symbols and preset != "clean":
@@ -199,7 +210,7 @@ def make_row(tune: Tune, engraving: Engraving, filename: str, preset: str, rng: 
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     image = {"bytes": buffer.getvalue(), "path": None}
-    return {"image": image, "transcription": write(tune), "filename": filename, "symbols": symbols}
+    return {"image": image, "transcription": label, "filename": filename, "symbols": symbols}
 
 
 def open_dataset(folder: Path) -> datasets.DatasetDict:

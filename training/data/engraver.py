@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.abc import Tune
+from runtime.errors import OmrError
 from runtime.image import Preparation, prepare
 from runtime.page import find_staff
 from runtime.registry import Registry
@@ -35,23 +36,38 @@ class Engraver(Protocol):
 
     held_out: bool
 
-    def draw(self, tune: Tune, rng: np.random.Generator) -> Engraving:
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
         """Draw a tune in a style that `rng` chooses.
+
+        Args:
+            tune: one staff.
+            rng: draws the style.
+            clutter: share of lines with words and signs that aren't labelled, where the engraver can.
 
         Raises:
             EngraveError: this engraver can't draw it.
         """
 
 
-def draw_many(engraver: Engraver, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
-    """Draw several lines, at once where the engraver is a slow program that can; None where one can't be drawn."""
+def draw_many(
+    engraver: Engraver, lines: list[list[Tune]], rngs: list[np.random.Generator], clutter: float = 0.0
+) -> list[Engraving | None]:
+    """Draw several lines, at once where the engraver is a slow program that can; None where one can't be drawn.
+
+    Raises:
+        OmrError: lines of several staves, and an engraver that draws one.
+    """
+    several = any(len(staves) > 1 for staves in lines)
+    if several and not hasattr(engraver, "draw_staves"):
+        raise OmrError("this engraver draws one staff; expected verovio for a mix of grand staves")
     if hasattr(engraver, "draw_many"):
-        drawn: list[Engraving | None] = engraver.draw_many(tunes, rngs)
+        drawn: list[Engraving | None] = engraver.draw_many([staves[0] for staves in lines], rngs)
         return drawn
     out: list[Engraving | None] = []
-    for tune, rng in zip(tunes, rngs, strict=True):
+    for staves, rng in zip(lines, rngs, strict=True):
         try:
-            out.append(engraver.draw(tune, rng))
+            one = len(staves) == 1
+            out.append(engraver.draw(staves[0], rng, clutter) if one else engraver.draw_staves(staves, rng))
         except EngraveError:
             out.append(None)
     return out

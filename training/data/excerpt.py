@@ -15,6 +15,7 @@ import numpy as np
 from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
 from runtime.abc_tidy import tidy
 from training.data.corpus import Source
+from training.data.grand import lower_staff
 from training.data.invent import invent
 from training.data.marks import mark
 from training.data.rework import change_clef, change_key, endings, long_rests, second_voice, splice, tuplets
@@ -33,6 +34,7 @@ class Mix:
     clefs: tuple[tuple[str, float], ...] = (("treble", 0.55), ("bass", 0.25), ("alto", 0.2))
     drilled: float = 0.0  # lines with more of what models get wrong
     wide: bool = False  # all of printed music; otherwise one simple voice, `corpus.simplify`
+    grand: bool = False  # two staves
     clutter: float = 0.0  # lines with lyrics, words, fingerings and the like, which are not labelled
 
 
@@ -57,6 +59,15 @@ def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> t
         if varied is not None:
             return part_beams(tidy(finish(varied, rng) if mix.wide else varied)), origin
     raise AssertionError("no excerpt fits the staff in 100 tries")
+
+
+def excerpt_staves(sources: list[Source], seed: int, index: int, mix: Mix) -> list[Tune] | None:
+    """The staves of an excerpt from top to bottom; None where no second staff fits under the first."""
+    upper, _ = excerpt(sources, seed, index, mix)
+    if not mix.grand:
+        return [upper]
+    lower = lower_staff(upper, np.random.default_rng((seed, index, 1)))
+    return [upper, part_beams(tidy(lower))] if lower is not None else None
 
 
 def part_beams(tune: Tune) -> Tune:

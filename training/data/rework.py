@@ -149,7 +149,7 @@ def _changed(tune: Tune, at: int, change: Change, shift: int, key: int) -> Tune:
 
 def second_voice(tune: Tune, rng: np.random.Generator, share: float) -> Tune:
     """A lower voice in that share of the bars."""
-    lengths = _bar_lengths(tune)
+    lengths = bar_lengths(tune)
     items: list[Item] = []
     clef = tune.clef
     for bar, length in zip(tune.bars(), lengths, strict=True):
@@ -166,8 +166,8 @@ def second_voice(tune: Tune, rng: np.random.Generator, share: float) -> Tune:
     return replace(tune, items=tuple(items))
 
 
-def _bar_lengths(tune: Tune) -> list[Fraction]:
-    """Of each bar in eighths, tuplets applied."""
+def bar_lengths(tune: Tune) -> list[Fraction]:
+    """Length of each bar in eighths, tuplets applied."""
     out = [Fraction(0) for _ in tune.bars()]
     number = 0
     pairs = list(sound(tune))

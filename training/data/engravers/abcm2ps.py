@@ -25,7 +25,7 @@ class Abcm2ps:
 
     held_out = True
 
-    def draw(self, tune: Tune, rng: np.random.Generator) -> Engraving:
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
         command = shutil.which("abcm2ps")
         if command is None:
             raise MissingExtraError("engraver 'abcm2ps' needs the Debian package abcm2ps: apt-get install abcm2ps")

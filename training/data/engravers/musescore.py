@@ -31,7 +31,7 @@ class MuseScore:
 
     held_out = True
 
-    def draw(self, tune: Tune, rng: np.random.Generator) -> Engraving:
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
         drawn = self.draw_many([tune], [rng])[0]
         if drawn is None:
             raise EngraveError("MuseScore drew no line")

@@ -34,6 +34,7 @@ STYLES = {  # ranges of engraving parameters, in Verovio's own units
 }  # fmt: skip
 REST_STYLES = ("default", "block", "symbols")  # of several bars of rest
 GRAND_HEIGHT = 224  # px, of two staves
+BRACE_ROOM = 40  # Verovio's units, for the brace of a grand staff
 EDGE = 2  # px: what is labelled keeps this distance from the picture's upper and lower edge
 LOADS = 300  # a toolkit is renewed after so many tunes: long-lived ones were seen to break after thousands of loads
 
@@ -83,7 +84,8 @@ class VerovioEngraver:
         style["beamMaxSlope"] = round(float(str(style["beamMaxSlope"])))
         font = str(rng.choice(self.fonts))
         place = Place(float(rng.uniform(-1.5, 1.5)), float(rng.uniform(2, 12)))
-        numbers = {"mnumInterval": 1 if clutter.bar_numbers else 0}
+        numbers: dict[str, object] = {"pageMarginLeft": BRACE_ROOM if len(staves) > 1 else 0}
+        numbers |= {"mnumInterval": 1 if clutter.bar_numbers else 0}
         if clutter.words or clutter.lyrics:
             place = Place(place.jitter, place.margin, str(rng.choice(FAMILIES)))
         if any(event.rest == "Z" and event.duration > 1 for staff in staves for event in staff.events):
@@ -143,8 +145,8 @@ def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
 def _geometry(drawing: Drawing, tune: Tune, scale: float, left: int) -> Geometry:
     bottom, half = drawing.lines[4], UNITS / 2
     keys = [[(left + x * scale, round((bottom - y) / half)) for x, y in key] for key in drawing.keys]
-    return Geometry.of(tune, {name: left + x * scale for name, x in drawing.places.items()}, keys,
-                       [left + x * scale for x in drawing.meters])
+    places = {name: left + x * scale for name, x in drawing.places.items()}
+    return Geometry.of(tune, places, keys, [left + x * scale for x in drawing.meters])
 
 
 ENGRAVER = VerovioEngraver()
