@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.source import ROOT, Source, project, registries
+from training.data.collections import ALL
 
 
 def help_of(command: str, *subcommand: str) -> str:
@@ -33,6 +34,15 @@ def entries(package: str) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         lines.append([f"`{row.path.stem}`", row.summary, *([row.extra() or ""] if needs_extra else [])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def collections() -> str:
+    """A table of the collections of tunes: terms, counts, and whether the shipped weights have seen them."""
+    lines = [["folder in music21", "what it is", "terms", "tunes", "used", "in training"], ["---"] * 6]
+    for row in ALL:
+        training = "only with `--essen`; in no shipped weights" if row.opt_in else "yes"
+        lines.append([f"`{row.name}`", row.note, row.terms, f"{row.tunes:,}", f"{row.used:,}", training])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """omr-data build."""
-    from training.data.corpus import COLLECTIONS, OPT_IN, SPLITS
+    from training.data.collections import COLLECTIONS, OPT_IN
+    from training.data.corpus import SPLITS
     from training.data.dataset import MIXES, Recipe
     from training.data.dataset import build as build_dataset
     from training.data.degrade import PRESETS

@@ -28,7 +28,8 @@ from runtime.abc import Tune
 from runtime.abc_staves import write_staves
 from runtime.errors import InputError, OmrError
 from runtime.output import write_whole
-from training.data.corpus import COLLECTIONS, SPLITS, Source, load_sources
+from training.data.collections import COLLECTIONS
+from training.data.corpus import SPLITS, Source, load_sources
 from training.data.degrade import degrade
 from training.data.engraver import ENGRAVERS, EngraveError, Engraving, as_read, draw_many
 from training.data.excerpt import Mix, excerpt_staves

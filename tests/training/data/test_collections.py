@@ -1,0 +1,46 @@
+"""The table of collections is true, and nothing on restricted terms is taken or committed without being asked for."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+
+import pytest
+
+from tests.source import ROOT
+from training.data.collections import ALL, COLLECTIONS, OPT_IN, Collection
+from training.data.corpus import Source, load_sources, raw_tunes
+from training.data.dataset import Recipe
+
+OURS = {"tests/data/demo.abc", "tests/data/demo.ly"}  # Beethoven, 1824, typed in for this project
+MUSIC = (".abc", ".ly", ".krn", ".mxl", ".musicxml", ".mscz", ".mscx", ".mei", ".mid", ".midi")
+
+
+def counts(sources: list[Source]) -> Counter[str]:
+    return Counter(source.name.split("/")[0] for source in sources)
+
+
+@pytest.mark.parametrize("collection", [c for c in ALL if not c.opt_in], ids=lambda c: c.name)
+def test_counts_of_a_collection_are_those_of_the_installed_package(
+    collection: Collection, sources: list[Source]
+) -> None:
+    assert sum(1 for _ in raw_tunes((collection.name,))) == collection.tunes
+    assert counts(sources)[collection.name] == collection.used
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collection", [c for c in ALL if c.opt_in], ids=lambda c: c.name)
+def test_counts_of_a_collection_that_has_to_be_asked_for_are_those_of_the_package(collection: Collection) -> None:
+    assert sum(1 for _ in raw_tunes((collection.name,))) == collection.tunes
+    assert counts(load_sources(COLLECTIONS + OPT_IN)[0])[collection.name] == collection.used
+
+
+def test_only_public_domain_music_is_taken_without_being_asked_for() -> None:
+    assert {c.terms for c in ALL if c.name in Recipe(10).collections} == {"public domain"}
+    assert not set(Recipe(10).collections) & set(OPT_IN)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout to look at")
+def test_no_music_of_others_is_committed() -> None:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name for name in done.stdout.split() if name.endswith(MUSIC)} == OURS
