@@ -8,11 +8,11 @@ PAGE ?= tests/data/demo.png
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow check docs wheel lock clean
+.PHONY: help setup setup-cluster demo test test-slow check docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11, \
@@ -32,6 +32,9 @@ $(VENV)/.all: requirements.lock pyproject.toml | $(BIN)/pip
 	@touch $(VENV)/.base $@
 
 setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
+
+setup-cluster: setup  ## what `omr-data build --executor ray` and its test need besides (Ray, 270 MB)
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[cluster]'
 
 demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI and a picture in out/demo
 	$(BIN)/omr-transcribe $(PAGE) -o out/demo/ --overlay out/demo/overlay.png

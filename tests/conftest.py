@@ -1,7 +1,8 @@
-"""Every test runs on one thread, without network; GPU tests say why they are skipped."""
+"""Every test runs on one thread, without network; GPU and cluster tests say why they are skipped."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 # Before numpy, torch or OpenCV are imported: the tests already run in two processes.
@@ -15,12 +16,19 @@ import pytest  # noqa: E402  after the settings above
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where there is none."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
+    """Skip tests marked `gpu` where there is none, and those marked `cluster` without Ray."""
+    for marker, missing in (("gpu", no_gpu), ("cluster", no_ray)):
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        reason = missing() if marked else ""
+        for item in marked if reason else []:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def no_gpu() -> str:
     import torch
 
-    if not torch.cuda.is_available():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch finds none here"))
+    return "" if torch.cuda.is_available() else "needs a CUDA GPU, and torch finds none here"
+
+
+def no_ray() -> str:
+    return "" if importlib.util.find_spec("ray") else "needs ray: make setup-cluster"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from runtime.errors import OmrError, run_command
+from training.data.executor import EXECUTORS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +28,11 @@ def parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
     build.add_argument("--degrade", default="clean", metavar="PRESET")
-    build.add_argument("--workers", type=int, help="processes (default: one a core)")
+    build.add_argument("--workers", type=int, help="shards at a time (default: one a core)")
+    build.add_argument("--executor", default="local", metavar="NAME", help=f"where: {', '.join(EXECUTORS.names())}")
+    build.add_argument(
+        "--address", help="of a Ray cluster (default: RAY_ADDRESS; without either, a Ray is started here)"
+    )
     show = commands.add_parser("show", help="write a contact sheet: pictures, symbols found, labels")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.add_argument("--split", default="train")
@@ -86,11 +91,14 @@ def build(args: argparse.Namespace) -> int:
             raise OmrError(f"engraver {name!r} is held out for testing: add --splits test")
     if args.size < len(splits):
         raise OmrError(f"--size {args.size} is too small: expected at least one row for each of {len(splits)} splits")
+    if args.address and not EXECUTORS.get(args.executor).takes_address:
+        raise OmrError(f"executor {args.executor!r} takes no --address: leave it out, or take --executor ray")
+    EXECUTORS.get(args.executor)  # before anything is written
     recipe = Recipe(
         args.size, args.seed, tuple(args.engraver), COLLECTIONS + (OPT_IN if args.essen else ()), args.mix,
         splits, args.degrade,
     )  # fmt: skip
-    summary = build_dataset(args.out, recipe, args.workers)
+    summary = build_dataset(args.out, recipe, args.workers, args.executor, args.address)
     if summary.get("left_out"):
         causes = ", ".join(f"{count}: {cause}" for cause, count in summary["left_out"].items())
         print(f"tunes left out: {causes}", file=sys.stderr)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +23,20 @@ from tqdm import tqdm
 
 from runtime.abc import Tune
 from runtime.abc_staves import write_staves
-from runtime.errors import InputError, OmrError
+from runtime.errors import InputError
 from runtime.output import write_whole
 from training.data.collections import COLLECTIONS
 from training.data.corpus import SPLITS, Source, load_sources
 from training.data.degrade import degrade
 from training.data.engraver import ENGRAVERS, EngraveError, Engraving, as_read, draw_many
 from training.data.excerpt import Mix, excerpt_staves
+from training.data.executor import EXECUTORS
 
 SHARD_ROWS = 250
 COLUMNS = datasets.Features(
     {
         "image": datasets.Image(), "transcription": datasets.Value("string"), "filename": datasets.Value("string"),
-        "symbols": datasets.Sequence(datasets.Sequence(datasets.Value("int16"))),
+        "symbols": datasets.Sequence(datasets.Sequence(datasets.Value("int16"))), "origin": datasets.Value("string"),
     }
 )  # fmt: skip
 CLEFS = (
@@ -85,15 +83,32 @@ class Shard:
     start: int
     stop: int
 
+    def __str__(self) -> str:
+        return f"rows {self.start} to {self.stop} of {self.split}"
+
     def path(self, folder: Path) -> Path:
         return folder / f"{self.split}-{self.start:08d}-{self.stop:08d}.parquet"
 
 
-_SOURCES: dict[str, list[Source]] = {}  # by split; filled in the parent, inherited by forked workers
+@dataclass(frozen=True)
+class Maker:
+    """Makes a shard's file anywhere: forked processes inherit it, a cluster gets a copy."""
+
+    recipe: Recipe
+    sources: Mapping[str, Sequence[Source]]  # by split
+
+    def __call__(self, shard: Shard) -> bytes:
+        datasets.disable_progress_bars()
+        buffer = io.BytesIO()
+        rows = make_rows(shard, self.recipe, self.sources[shard.split])
+        datasets.Dataset.from_list(rows, features=COLUMNS).to_parquet(buffer)
+        return buffer.getvalue()
 
 
-def build(out: Path, recipe: Recipe, workers: int | None = None) -> dict[str, Any]:
-    """Build the data set in folder `out`, or go on with it.
+def build(
+    out: Path, recipe: Recipe, workers: int | None = None, executor: str = "local", address: str | None = None
+) -> dict[str, Any]:
+    """Build the data set in folder `out`, or go on with it; where it is made changes nothing in it.
 
     Returns:
         A summary: rows by split, digest, what the corpus left out.
@@ -120,9 +135,9 @@ def build(out: Path, recipe: Recipe, workers: int | None = None) -> dict[str, An
         sources: list[Source] = []
         if MIXES[recipe.mix].invented < 1:
             sources, left_out = load_sources(recipe.collections)
-        for split in recipe.rows():
-            _SOURCES[split] = [source for source in sources if source.split == split]
-        _run(missing, recipe, work, workers or os.cpu_count() or 1)
+        by_split = {split: [source for source in sources if source.split == split] for split in recipe.rows()}
+        finished = EXECUTORS.get(executor).run(missing, Maker(recipe, by_split), workers, address)
+        write_shards(finished, work, sum(shard.stop - shard.start for shard in missing))
     splits = {
         split: datasets.Dataset.from_parquet(
             [str(s.path(work)) for s in shards if s.split == split], features=COLUMNS, cache_dir=str(work / "cache")
@@ -150,58 +165,53 @@ def plan(recipe: Recipe) -> Iterator[Shard]:
             yield Shard(split, start, min(rows, start + SHARD_ROWS))
 
 
-def _run(missing: list[Shard], recipe: Recipe, work: Path, workers: int) -> None:
-    total = sum(shard.stop - shard.start for shard in missing)
-    with (
-        ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool,
-        tqdm(total=total, unit="picture", desc="engraving") as bar,
-    ):
-        futures = {pool.submit(make_shard, shard, recipe, work): shard for shard in missing}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update(futures[future].stop - futures[future].start)
-        except BrokenProcessPool as error:
-            raise OmrError("an engraving process died; run the same command again to go on where it stopped") from error
+def write_shards(finished: Generator[tuple[Shard, bytes], None, None], work: Path, rows: int) -> None:
+    """Write each shard's file as it gets done."""
+    tqdm.monitor_interval = 0  # a thread that could hold a lock while a process is forked
+    with closing(finished), tqdm(total=rows, unit="picture", desc="engraving") as bar:
+        for shard, content in finished:
+            write_whole(shard.path(work), content)
+            bar.update(shard.stop - shard.start)
 
 
-def make_shard(shard: Shard, recipe: Recipe, work: Path) -> None:
-    """Engrave a shard's rows and write them to its parquet file."""
-    rows = make_rows(shard, recipe)
-    table = datasets.Dataset.from_list(rows, features=COLUMNS)
-    temporary = shard.path(work).with_suffix(".tmp")
-    table.to_parquet(str(temporary))
-    temporary.rename(shard.path(work))
+@dataclass(frozen=True)
+class Job:
+    """A row to draw: its number, staves, where the music comes from, and what draws its style."""
+
+    index: int
+    staves: list[Tune]
+    origin: str
+    rng: np.random.Generator
 
 
-def make_rows(shard: Shard, recipe: Recipe) -> list[dict[str, Any]]:
+def make_rows(shard: Shard, recipe: Recipe, sources: Sequence[Source]) -> list[dict[str, Any]]:
     """A shard's rows; excerpt, engraver and style of each follow from the recipe's seed and its number."""
     rows: dict[int, dict[str, Any]] = {}
     mix = MIXES[recipe.mix]
     split_number = [name for name, _ in SPLITS].index(shard.split)
     for attempt in range(20):
         missing = [index for index in range(shard.start, shard.stop) if index not in rows]
-        jobs: dict[str, list[tuple[int, list[Tune], np.random.Generator]]] = {}
+        jobs: dict[str, list[Job]] = {}
         for index in missing:
             rng = np.random.default_rng((recipe.seed, split_number, index, attempt))
-            staves = excerpt_staves(_SOURCES[shard.split], int(rng.integers(2**60)), index, mix)
+            staves, origin = excerpt_staves(sources, int(rng.integers(2**60)), index, mix)
             name = recipe.engravers[int(rng.integers(len(recipe.engravers)))]
             if staves:
-                jobs.setdefault(name, []).append((index, staves, rng))
+                jobs.setdefault(name, []).append(Job(index, staves, origin, rng))
         for name, wanted in jobs.items():
-            drawn = draw_many(ENGRAVERS.get(name), [j[1] for j in wanted], [j[2] for j in wanted], mix.clutter)
-            for (index, staves, rng), engraving in zip(wanted, drawn, strict=True):
+            drawn = draw_many(ENGRAVERS.get(name), [j.staves for j in wanted], [j.rng for j in wanted], mix.clutter)
+            for job, engraving in zip(wanted, drawn, strict=True):
                 if engraving is not None:
-                    filename = f"{shard.split}/{index:07d}-{name}.png"
-                    rows[index] = make_row(write_staves(staves), engraving, filename, recipe.degrade, rng)
+                    filename = f"{shard.split}/{job.index:07d}-{name}.png"
+                    rows[job.index] = make_row(job, engraving, filename, recipe.degrade)
         if len(rows) == shard.stop - shard.start:
             return [rows[index] for index in range(shard.start, shard.stop)]
     raise EngraveError(f"engravers {recipe.engravers} drew none of 20 excerpts for some rows of {shard}")
 
 
-def make_row(label: str, engraving: Engraving, filename: str, preset: str, rng: np.random.Generator) -> dict[str, Any]:
+def make_row(job: Job, engraving: Engraving, filename: str, preset: str) -> dict[str, Any]:
     """One row of the data set; where the picture is degraded, its symbols move with it."""
-    picture, x_map = degrade(engraving.image, preset, rng)
+    picture, x_map = degrade(engraving.image, preset, job.rng)
     if picture.shape[0] != engraving.image.shape[0]:
         picture = as_read(picture)
     symbols = [list(row) for row in engraving.symbols] if picture.shape == engraving.image.shape else []
@@ -211,7 +221,10 @@ def make_row(label: str, engraving: Engraving, filename: str, preset: str, rng: 
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     image = {"bytes": buffer.getvalue(), "path": None}
-    return {"image": image, "transcription": label, "filename": filename, "symbols": symbols}
+    return {
+        "image": image, "transcription": write_staves(job.staves), "filename": filename, "symbols": symbols,
+        "origin": job.origin,
+    }  # fmt: skip
 
 
 def open_dataset(folder: Path) -> datasets.DatasetDict:

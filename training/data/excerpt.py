@@ -8,6 +8,7 @@ labelled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +39,7 @@ class Mix:
     clutter: float = 0.0  # lines with lyrics, words, fingerings and the like, which are not labelled
 
 
-def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
+def excerpt(sources: Sequence[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
     """The excerpt number `index` of a seed, a pure function of its arguments.
 
     Returns:
@@ -61,13 +62,13 @@ def excerpt(sources: list[Source], seed: int, index: int, mix: Mix = Mix()) -> t
     raise AssertionError("no excerpt fits the staff in 100 tries")
 
 
-def excerpt_staves(sources: list[Source], seed: int, index: int, mix: Mix) -> list[Tune] | None:
-    """The staves of an excerpt from top to bottom; None where no second staff fits under the first."""
-    upper, _ = excerpt(sources, seed, index, mix)
+def excerpt_staves(sources: Sequence[Source], seed: int, index: int, mix: Mix) -> tuple[list[Tune], str]:
+    """The staves of an excerpt from top to bottom, none where no second staff fits under the first; its origin."""
+    upper, origin = excerpt(sources, seed, index, mix)
     if not mix.grand:
-        return [upper]
+        return [upper], origin
     lower = lower_staff(upper, np.random.default_rng((seed, index, 1)))
-    return [upper, part_beams(tidy(lower))] if lower is not None else None
+    return [upper, part_beams(tidy(lower))] if lower is not None else [], origin
 
 
 def part_beams(tune: Tune) -> Tune:
