@@ -74,7 +74,7 @@ def octave_shift(clef: str) -> int:
     return {"-8": -1, "+8": 1}.get(clef[-2:], 0)
 
 
-class _Alterations:
+class Alterations:
     """Signature, accidentals of the bar and open ties of the voices of a staff."""
 
     def __init__(self, tune: Tune) -> None:
@@ -122,7 +122,7 @@ class _Alterations:
 
 def sound(tune: Tune) -> Iterator[tuple[Item, Sounded | None]]:
     """Each item with what it sounds like; None for items that aren't events."""
-    state = _Alterations(tune)
+    state = Alterations(tune)
     ratio, left = Fraction(1), 0
     for item in tune.items:
         if isinstance(item, Bar):
