@@ -22,6 +22,9 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--engraver", nargs="+", default=["verovio"], metavar="NAME")
     build.add_argument("--essen", action="store_true", help="add the Essen collection (non-commercial terms)")
     build.add_argument(
+        "--unclear-scores", action="store_true", help="add MusicXML scores whose terms are unclear or share-alike"
+    )
+    build.add_argument(
         "--mix",
         default="train",
         help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs)",
@@ -71,12 +74,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """omr-data build."""
-    from training.data.collections import COLLECTIONS, OPT_IN
-    from training.data.corpus import SPLITS
+    from training.data.collections import COLLECTIONS
     from training.data.dataset import MIXES, Recipe
     from training.data.dataset import build as build_dataset
     from training.data.degrade import PRESETS
     from training.data.engraver import ENGRAVERS
+    from training.data.splits import SPLITS
 
     known = [name for name, _ in SPLITS]
     splits = tuple(args.splits or known)
@@ -94,8 +97,10 @@ def build(args: argparse.Namespace) -> int:
     if args.address and not EXECUTORS.get(args.executor).takes_address:
         raise OmrError(f"executor {args.executor!r} takes no --address: leave it out, or take --executor ray")
     EXECUTORS.get(args.executor)  # before anything is written
+    asked = {"essenFolksong": args.essen, "scores_unclear": args.unclear_scores}
+    collections = COLLECTIONS + tuple(name for name, wanted in asked.items() if wanted)
     recipe = Recipe(
-        args.size, args.seed, tuple(args.engraver), COLLECTIONS + (OPT_IN if args.essen else ()), args.mix,
+        args.size, args.seed, tuple(args.engraver), collections, args.mix,
         splits, args.degrade,
     )  # fmt: skip
     summary = build_dataset(args.out, recipe, args.workers, args.executor, args.address)

@@ -33,7 +33,7 @@ class Collection:
 ALL = (
     Collection(
         "oneills1850", "public domain",
-        "O'Neill's *Music of Ireland*, printed 1903; typed in by Norbert Paap and others", 2009, 1892,
+        "O'Neill's *Music of Ireland*, printed 1903; typed in by Norbert Paap and others", 2009, 1903,
     ),
     Collection(
         "airdsAirs", "public domain",
@@ -42,12 +42,23 @@ ALL = (
     ),
     Collection(
         "ryansMammoth", "public domain", "*Ryan's Mammoth Collection*, printed 1883; typed in by Ray Davies and others",
-        1059, 890,
+        1059, 892,
     ),
     Collection(
         "essenFolksong", "non-commercial use only, further rights unclear",
         "the Essen folk songs; ABC by Seymour Schlien, licence in the folder's license.txt", 8514, 8252, opt_in=True,
     ),
+    Collection(
+        "scores", "CC0, public domain or CC BY, as each file states (training/data/scores.py)",
+        "MusicXML by M. S. Cuthbert (works by Johnson, Liliuokalani, Lusitano; Corelli under CC BY), O. Seely (Weber) "
+        "and Wikifonia (Foster); lines of one staff", 21, 21,
+    ),
+    Collection(
+        "scores_unclear", "terms not stated, unclear, or share-alike (CC BY-SA), as each file states",
+        "MusicXML and MuseData by many: Bach, Monteverdi, Trecento, Schubert, Joplin and others; no string quartets",
+        2400, 0, opt_in=True,
+    ),
 )  # fmt: skip
+SCORES = ("scores", "scores_unclear")
 COLLECTIONS = tuple(collection.name for collection in ALL if not collection.opt_in)
 OPT_IN = tuple(collection.name for collection in ALL if collection.opt_in)

@@ -26,11 +26,12 @@ from runtime.abc_staves import write_staves
 from runtime.errors import InputError
 from runtime.output import write_whole
 from training.data.collections import COLLECTIONS
-from training.data.corpus import SPLITS, Source, load_sources
+from training.data.corpus import load_sources
 from training.data.degrade import degrade
 from training.data.engraver import ENGRAVERS, EngraveError, Engraving, as_read, draw_many
 from training.data.excerpt import Mix, excerpt_staves
 from training.data.executor import EXECUTORS
+from training.data.splits import SPLITS, Source
 
 SHARD_ROWS = 250
 COLUMNS = datasets.Features(
@@ -135,7 +136,9 @@ def build(
         sources: list[Source] = []
         if MIXES[recipe.mix].invented < 1:
             sources, left_out = load_sources(recipe.collections)
-        by_split = {split: [source for source in sources if source.split == split] for split in recipe.rows()}
+        wide = MIXES[recipe.mix].wide
+        fitting = [source for source in sources if wide or source.simple]
+        by_split = {split: [source for source in fitting if source.split == split] for split in recipe.rows()}
         finished = EXECUTORS.get(executor).run(missing, Maker(recipe, by_split), workers, address)
         write_shards(finished, work, sum(shard.stop - shard.start for shard in missing))
     splits = {

@@ -15,11 +15,11 @@ import numpy as np
 
 from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
 from runtime.abc_tidy import tidy
-from training.data.corpus import Source
 from training.data.grand import lower_staff
 from training.data.invent import invent
 from training.data.marks import mark
 from training.data.rework import change_clef, change_key, endings, long_rests, second_voice, splice, tuplets
+from training.data.splits import Source
 from training.data.transpose import fits_staff, move
 
 SAME_METER = {"C": "4/4", "4/4": "C", "C|": "2/2", "2/2": "C|"}
@@ -42,6 +42,11 @@ class Mix:
 def excerpt(sources: Sequence[Source], seed: int, index: int, mix: Mix = Mix()) -> tuple[Tune, str]:  # noqa: B008 - frozen
     """The excerpt number `index` of a seed, a pure function of its arguments.
 
+    Args:
+        sources: tunes to cut from; those that are simple, where the mix isn't wide.
+        seed, index: of the excerpt.
+        mix: what it is made of.
+
     Returns:
         The line as a tune and where it comes from (a tune's name, or "invented").
     """
@@ -52,7 +57,9 @@ def excerpt(sources: Sequence[Source], seed: int, index: int, mix: Mix = Mix()) 
             line, origin = invent(bars, rng), "invented"
         else:
             source = sources[int(rng.integers(len(sources)))]
-            line, origin = enrich(cut(source.tune, bars, rng), rng), source.name
+            tune = source.tune if mix.wide else source.simple
+            assert tune is not None
+            line, origin = enrich(cut(tune, bars, rng), rng), source.name
         drilled = mix.drilled > 0 and rng.random() < mix.drilled
         line = drill(line, rng) if drilled else line
         line = widen(line, rng) if mix.wide else line

@@ -3,7 +3,7 @@
 Every line is one staff of one part (`training.data.musicxml`). The files are read from the installed package and never
 copied. music21 says of all of them that the music is in the public domain and the encodings are "either public domain
 or used by permission", with "restrictions on commercial use" for some; which, only the files themselves tell. So what
-states free terms is the default, what states none is opt-in, and string quartets are left out: evaluation pages hold
+states free terms is the default, the rest is opt-in, and string quartets are left out: evaluation pages hold
 such music.
 """
 
@@ -27,14 +27,15 @@ FREE = {
     "leadSheet/fosterBrownHair": "public domain (Wikifonia)",
     "weber/": "released to the public domain in 1998 (Oliver Seely)",
     "corelli/": "CC BY (Cuthbert, 2014)",
+}
+# Public-domain music whose encoding states no terms, or not who may do what, or must be shared alike (which for weights
+# nobody has settled): for those who have.
+UNCLEAR = {
     "beach/": "most uses allowed for free, CC BY-SA (Cuthbert, 2017)",
     "ciconia/": "CC BY-SA 3.0 (Cuthbert, 2010)",
     "luca/": "CC BY-SA 3.0 (Cuthbert, 2010)",
     "schumann_clara/polonaise_op1": "CC BY-SA 4.0 (Cypressdome for IMSLP)",
     "webern/": "CC BY-SA (Cuthbert)",
-}
-# Public-domain music whose encoding states no terms, or not who may do what: for those who have settled that.
-UNCLEAR = {
     "bach/": "'PDF © Margaret Greentree, used by permission', and her site is said to have reserved commercial use; "
     "48 of 410 files name nobody",
     "monteverdi/": "none stated; six files name Ut Orpheus Edizioni 2003",
@@ -64,18 +65,19 @@ EXCLUDED = {
     "monteverdi/madrigal.3.1_old": "an older state of madrigal.3.1",
     "schumann_robert/opus48no2": "the same encoding as dichterliebe_no2",
 }
+TABLES = {"scores": FREE, "scores_unclear": UNCLEAR}  # collection -> the files it holds
 SUFFIXES = (".xml", ".musicxml", ".mxl")
 QUARTET = ["cello", "viola", "violin", "violin"]
 
 
-def scores(unclear: bool = False, lost: Counter[str] | None = None) -> Iterator[tuple[str, Tune]]:
-    """(`music21/folder/file/part.staff`, line) of every staff that holds notes, in a fixed order.
+def scores(collection: str, lost: Counter[str] | None = None) -> Iterator[tuple[str, Tune]]:
+    """(`collection/folder/file/part.staff`, line) of every staff that holds notes, in a fixed order.
 
     Args:
-        unclear: take the files that state no terms, too.
+        collection: one of TABLES.
         lost: counts by cause the bars that are not part of a line, and the files that can't be read.
     """
-    for name, path in score_files(unclear):
+    for name, path in score_files(collection):
         try:
             score = read_score(path)
         except AbcError as error:
@@ -86,16 +88,15 @@ def scores(unclear: bool = False, lost: Counter[str] | None = None) -> Iterator[
             if lost is not None:
                 lost.update(staff.lost)
             if any(event.pitches for event in staff.tune.events):
-                yield f"music21/{name}/{staff.name}", staff.tune
+                yield f"{collection}/{name}/{staff.name}", staff.tune
 
 
-def score_files(unclear: bool = False) -> Iterator[tuple[str, Path]]:
+def score_files(collection: str) -> Iterator[tuple[str, Path]]:
     """(folder/file without suffix, path) of the files that may be read; of two with one name the first."""
     corpus = corpus_folder()
     paths = {path.relative_to(corpus).with_suffix("").as_posix(): path for path in _music_files(corpus)}
     for name, path in sorted(paths.items()):
-        wanted = terms(name, FREE) or (unclear and terms(name, UNCLEAR))
-        if wanted and not terms(name, EXCLUDED):
+        if terms(name, TABLES[collection]) and not terms(name, EXCLUDED):
             yield name, path
 
 

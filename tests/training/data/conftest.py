@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.data.corpus import Source, load_sources
+from training.data.corpus import load_sources
+from training.data.splits import Source
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ import pytest
 from runtime.abc import Tune, atoms, write
 from runtime.abc_reader import parse
 from training.data.columns import POSITION_CLASSES, SYMBOL_CLASSES
-from training.data.corpus import Source
 from training.data.dataset import MIXES
 from training.data.engraver import ENGRAVERS, HEIGHT, EngraveError
 from training.data.engravers.verovio import ENGRAVER
 from training.data.excerpt import excerpt
+from training.data.splits import Source
 
 from .faithful import drawn, implied, mutated, svg_of
 

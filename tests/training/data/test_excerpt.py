@@ -6,35 +6,85 @@ from collections import Counter
 
 import pytest
 
-from runtime.abc import CLEF_BOTTOM, Bar, Tune, write
+from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Overlay, Tune, atoms, write
 from runtime.abc_reader import parse
-from training.data.corpus import Source
-from training.data.excerpt import HIGHEST, LOWEST, Mix, excerpt, signature_alter
+from runtime.abc_staves import parse_staves, write_staves
+from training.data.dataset import MIXES
+from training.data.excerpt import Mix, excerpt, excerpt_staves
+from training.data.marks import LABELLED
+from training.data.rework import bar_lengths
+from training.data.splits import Source
+from training.data.transpose import HIGHEST, LOWEST, signature_alter
 
 COUNT = 400
 
 
 @pytest.fixture(scope="module")
 def lines(sources: list[Source]) -> list[tuple[Tune, str]]:
-    train = [source for source in sources if source.split == "train"]
+    train = simple_ones(sources)
     return [excerpt(train, seed=3, index=index) for index in range(COUNT)]
 
 
+@pytest.fixture(scope="module")
+def wide(sources: list[Source]) -> list[Tune]:
+    return [excerpt(sources, seed=4, index=index, mix=MIXES["train"])[0] for index in range(COUNT)]
+
+
+def simple_ones(sources: list[Source]) -> list[Source]:
+    return [source for source in sources if source.split == "train" and source.simple]
+
+
 def test_an_excerpt_is_a_function_of_seed_and_index(sources: list[Source], lines: list[tuple[Tune, str]]) -> None:
-    train = [source for source in sources if source.split == "train"]
+    train = simple_ones(sources)
     assert excerpt(train, 3, 17) == lines[17]
     assert excerpt(train, 4, 17) != lines[17]
 
 
-def test_every_label_reads_back_as_what_is_drawn(lines: list[tuple[Tune, str]]) -> None:
-    for tune, _ in lines:
+def test_every_label_reads_back_as_what_is_drawn(lines: list[tuple[Tune, str]], wide: list[Tune]) -> None:
+    for tune in [*(tune for tune, _ in lines), *wide]:
         assert parse(write(tune), strict=True) == tune
 
 
-def test_notes_stay_within_the_picture(lines: list[tuple[Tune, str]]) -> None:
-    for tune, _ in lines:
-        steps = [p.step - CLEF_BOTTOM[tune.clef] for e in tune.events for p in e.pitches]
-        assert all(LOWEST <= step <= HIGHEST for step in steps)
+def test_notes_stay_within_the_picture(lines: list[tuple[Tune, str]], wide: list[Tune]) -> None:
+    for tune in [*(tune for tune, _ in lines), *wide]:
+        clef = tune.clef
+        for item in tune.items:
+            if isinstance(item, Change) and item.kind == "clef":
+                clef = item.value
+            if isinstance(item, Event):
+                assert all(LOWEST <= p.step - CLEF_BOTTOM[clef] <= HIGHEST for p in item.pitches), write(tune)
+
+
+def test_the_whole_notation_occurs(wide: list[Tune]) -> None:
+    texts = Counter(atom.text for tune in wide for atom in set(atoms(tune)))
+    marks = Counter(mark for tune in wide for event in tune.events for mark in event.decorations)
+    assert LABELLED - set(marks) <= {"ppp", "fff", "sfz", "fp", "coda", "segno"}  # rare: missing now and then
+    assert all(texts[text] for text in ("&", "[1", "[2", "(5", "(6", "Z", "{/", "::"))
+    kinds = Counter(item.kind for tune in wide for item in tune.items if isinstance(item, Change))
+    assert min(kinds[kind] for kind in ("clef", "key", "meter")) > 3
+    assert len({tune.clef for tune in wide}) >= 6
+
+
+def test_two_voices_fill_their_bar_alike(wide: list[Tune]) -> None:
+    checked = 0
+    for tune in wide:
+        for bar, both in zip(tune.bars(), bar_lengths(tune), strict=True):
+            at = next((i for i, item in enumerate(bar) if isinstance(item, Overlay)), None)
+            if at is not None and all(event.tuplet is None for event in bar if isinstance(event, Event)):
+                second = sum(item.duration for item in bar[at:] if isinstance(item, Event))
+                assert both == 2 * second, write(tune)
+                checked += 1
+    assert checked > 20
+
+
+def test_a_grand_staff_has_equal_bar_lines(sources: list[Source]) -> None:
+    train = simple_ones(sources)
+    drawn = [staves for n in range(60) if (staves := excerpt_staves(train, 1, n, MIXES["grand"])[0])]
+    assert len(drawn) > 30
+    for upper, lower in drawn:
+        bars = [[i.text for i in staff.items if isinstance(i, Bar)] for staff in (upper, lower)]
+        assert bars[0] == bars[1]
+        assert parse_staves(write_staves([upper, lower]), strict=True) == [upper, lower]
 
 
 def test_two_thirds_are_continuation_lines(lines: list[tuple[Tune, str]]) -> None:
@@ -72,7 +122,7 @@ def test_a_third_is_invented_and_the_rest_comes_from_the_given_tunes(lines: list
 
 
 def test_bars_can_be_limited(sources: list[Source]) -> None:
-    assert all(len(excerpt(sources, 1, n, Mix(bars=(1, 2)))[0].bars()) <= 2 for n in range(40))
+    assert all(len(excerpt(simple_ones(sources), 1, n, Mix(bars=(1, 2)))[0].bars()) <= 2 for n in range(40))
 
 
 @pytest.mark.parametrize(

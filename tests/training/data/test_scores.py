@@ -22,7 +22,11 @@ from runtime.sounding import sound
 from tests.music import line
 from tests.runtime.random_tunes import random_tune
 from training.data.musicxml import Staff, read_score, read_staves
-from training.data.scores import EXCLUDED, FREE, UNCLEAR, is_string_quartet, score_files, scores, terms
+from training.data.scores import EXCLUDED, FREE, TABLES, UNCLEAR, is_string_quartet, score_files, scores, terms
+
+
+def every_file() -> list[tuple[str, Path]]:
+    return [file for collection in TABLES for file in score_files(collection)]
 
 
 def test_compressed_files_are_read_and_others_refused(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def sounding_measures(score: ElementTree.Element) -> Iterator[tuple[str, list[Co
 
 def test_twenty_scores_sound_as_their_files_say_note_by_note() -> None:
     checked = 0
-    files = list(score_files(unclear=True))
+    files = list(every_file())
     for _, path in files[:: len(files) // 20]:
         score = read_score(path)
         expected = dict(sounding_measures(score))
@@ -113,8 +117,8 @@ def test_twenty_scores_sound_as_their_files_say_note_by_note() -> None:
 
 
 def test_every_file_has_terms_or_is_left_out() -> None:
-    every = dict(score_files(unclear=True))
-    free = dict(score_files())
+    every = dict(every_file())
+    free = dict(score_files("scores"))
     assert free and free.keys() < every.keys()
     for name in every:
         assert not terms(name, EXCLUDED)
@@ -129,7 +133,7 @@ def test_no_string_quartet_is_among_the_lines() -> None:
     )
     quartet = ElementTree.fromstring(f"<score-partwise><part-list>{parts}</part-list></score-partwise>")
     assert is_string_quartet(quartet)
-    names = [name for name, _ in score_files(unclear=True)]
+    names = [name for name, _ in every_file()]
     assert len(names) > 550
     for composer in ("beethoven", "haydn", "mozart/k155", "mozart/k458", "schumann_robert/opus41"):
         assert not any(name.startswith(composer) for name in names)
@@ -137,9 +141,9 @@ def test_no_string_quartet_is_among_the_lines() -> None:
 
 def test_free_scores_are_canonical_lines_with_names_of_their_own() -> None:
     lost: Counter[str] = Counter()
-    lines = list(scores(lost=lost))
-    assert len({name for name, _ in lines}) == len(lines) == 41
-    assert ("music21/weber/concertino_clarinet/1.1") in dict(lines)
+    lines = list(scores("scores", lost=lost))
+    assert len({name for name, _ in lines}) == len(lines) == 21
+    assert ("scores/weber/concertino_clarinet/1.1") in dict(lines)
     for name, tune in lines:
         assert parse(write(tune), strict=True) == tune, name
     assert sum(lost.values()) < 0.05 * sum(len(tune.bars()) for _, tune in lines)
