@@ -23,6 +23,8 @@ from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
 
 from .backbone import Backbone, get_backbone
 from .config import Config
+from .data.degrade import check
+from .data.degrade import degrade as degraded
 from .order import Item, Place
 
 IGNORED = -100  # a label that is not learnt; PyTorch's convention
@@ -160,7 +162,7 @@ class Lines(Dataset[Sample]):
         share: float = 1.0,
     ) -> None:
         self.rows, self.preparation, self.tokenizer, self.stride = rows, preparation, tokenizer, stride
-        self.seed, self.degrade, self.share = seed, degrade, share
+        self.seed, self.degrade, self.share = seed, check(degrade) if degrade else "", share
         self.placed = isinstance(tokenizer, AtomTokenizer) and "symbols" in rows.column_names
 
     def __len__(self) -> int:
@@ -192,9 +194,7 @@ class Lines(Dataset[Sample]):
         xs = marks[:, 1].copy()
         rng = np.random.default_rng((self.seed, item.epoch, item.index))
         if self.degrade and rng.random() < self.share:
-            from .data.degrade import degrade
-
-            grey, moved = degrade(grey, self.degrade, rng)
+            grey, moved = degraded(grey, self.degrade, rng)
             xs = np.asarray(moved(xs), np.float64)
         line = prepare(grey, self.preparation, None)
         scale = line.shape[1] / grey.shape[1] * min(1.0, self.preparation.width_buckets[-1] / line.shape[1])

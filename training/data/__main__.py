@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--split", default="train")
     show.add_argument("--degrade", default="clean", metavar="PRESET")
     show.add_argument("-o", "--out", type=Path, default=Path("contact-sheet.png"), metavar="PNG")
+    sheet = commands.add_parser("degradations", help="write a contact sheet: each degradation alone, at its strongest")
+    sheet.add_argument("-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG")
     tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
     tokenizer.add_argument("folder", type=Path, metavar="DIR")
     tokenizer.add_argument("--size", type=int, default=4096, help="entries (default: 4096, the study's)")
@@ -67,6 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     elif args.command == "show":
         inspect.contact_sheet(args.folder, args.split, args.degrade, args.out)
         print(args.out)
+    elif args.command == "degradations":
+        inspect.degradations_sheet(args.out)
+        print(args.out)
     else:
         print(json.dumps(inspect.stats(args.folder)))
     return 0
@@ -77,14 +82,14 @@ def build(args: argparse.Namespace) -> int:
     from training.data.collections import COLLECTIONS
     from training.data.dataset import MIXES, Recipe
     from training.data.dataset import build as build_dataset
-    from training.data.degrade import PRESETS
+    from training.data.degrade import NAMES
     from training.data.engraver import ENGRAVERS
     from training.data.splits import SPLITS
 
     known = [name for name, _ in SPLITS]
     splits = tuple(args.splits or known)
     for what, names, choices in (
-        ("split", splits, known), ("mix", [args.mix], MIXES), ("degradation preset", [args.degrade], PRESETS),
+        ("split", splits, known), ("mix", [args.mix], MIXES), ("degradation preset", [args.degrade], NAMES),
     ):  # fmt: skip
         wrong = [name for name in names if name not in choices]
         if wrong:

@@ -1,4 +1,4 @@
-"""A look at a data set: a contact sheet with the symbols' places, and figures."""
+"""A look at a data set: a contact sheet with the symbols' places, and figures. A look at what degrades its pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from runtime.abc import atoms
 from runtime.abc_reader import parse
 from runtime.errors import InputError
+from runtime.output import write_whole
 from training.data.dataset import digest, open_dataset
-from training.data.degrade import degrade
-from training.data.engraver import MIDDLE, STAFF_SPACE
+from training.data.degrade import apply, degrade, step, strongest
+from training.data.engraver import ENGRAVERS, MIDDLE, STAFF_SPACE
+from training.data.excerpt import Mix, excerpt
 
 
 def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int = 12) -> None:
@@ -28,8 +30,35 @@ def contact_sheet(folder: Path, split: str, preset: str, out: Path, count: int =
     ]
     width = max(strip.shape[1] for strip in strips)
     padded = [np.pad(s, ((0, 6), (0, width - s.shape[1]), (0, 0)), constant_values=225) for s in strips]
-    if not cv2.imwrite(str(out), np.vstack(padded)):
-        raise InputError(f"{out} can't be written as a picture; give a name that ends in .png")
+    _save(np.vstack(padded), out)
+
+
+def degradations_sheet(out: Path, columns: int = 2) -> None:
+    """Write a PNG or JPEG of one line after each degradation alone, as strong as any preset may make it."""
+    tune, _ = excerpt([], 1, 7, Mix(bars=(3, 3), invented=1.0))
+    line = ENGRAVERS.get("verovio").draw(tune, np.random.default_rng(0)).image
+    tiles = [np.vstack([_caption("none", line.shape[1]), line])]
+    for name, strength in sorted(strongest().items(), key=lambda item: (step(item[0]).stage, item[0])):
+        degraded, _ = apply(line, {name: strength}, np.random.default_rng(3))
+        tiles.append(np.vstack([_caption(f"{name}: {strength:.3g} {step(name).unit}", line.shape[1]), degraded]))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    framed = [np.pad(tile, 3, constant_values=225) for tile in tiles]
+    _save(np.vstack([np.hstack(framed[at : at + columns]) for at in range(0, len(framed), columns)]), out)
+
+
+def _save(picture: np.ndarray, out: Path) -> None:
+    try:
+        small = [cv2.IMWRITE_JPEG_QUALITY, 75] if out.suffix == ".jpg" else []
+        file = cv2.imencode(out.suffix, picture, small)[1]
+    except cv2.error as error:
+        raise InputError(f"{out} can't be written as a picture; give a name that ends in .png") from error
+    write_whole(out, file.tobytes())
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    caption = np.full((14, width), 255, np.uint8)
+    cv2.putText(caption, text, (2, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0,), 1, cv2.LINE_AA)
+    return caption
 
 
 def _strip(row: dict[str, Any], preset: str, number: int) -> np.ndarray:
@@ -44,8 +73,7 @@ def _strip(row: dict[str, Any], preset: str, number: int) -> np.ndarray:
             y = round(MIDDLE + (4 - (position - 21)) * STAFF_SPACE / 2)
             cv2.circle(picture, (round(x), y), 2, (220, 80, 0), -1)
     text = "  ".join(row["transcription"].splitlines()[2:])
-    label = np.full((14, max(picture.shape[1], 8 * len(text)), 3), 255, np.uint8)
-    cv2.putText(label, text, (2, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+    label = cv2.cvtColor(_caption(text, max(picture.shape[1], 8 * len(text))), cv2.COLOR_GRAY2BGR)
     picture = np.pad(picture, ((0, 0), (0, label.shape[1] - picture.shape[1]), (0, 0)), constant_values=225)
     return np.vstack([picture, label])
 
