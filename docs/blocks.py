@@ -41,8 +41,22 @@ def collections() -> str:
     """A table of the collections of tunes: terms, counts, and whether the shipped weights have seen them."""
     lines = [["folder in music21", "what it is", "terms", "tunes", "used", "in training"], ["---"] * 6]
     for row in ALL:
-        training = "only with `--essen`; in no shipped weights" if row.opt_in else "yes"
+        training = "only if asked for; in no shipped weights" if row.opt_in else "yes"
         lines.append([f"`{row.name}`", row.note, row.terms, f"{row.tunes:,}", f"{row.used:,}", training])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def presets() -> str:
+    """A table of the degradation presets: step, what its strength counts, largest strength and chance in each."""
+    from training.data.degrade import PRESETS, step
+
+    single = {name: looks[0].doses for name, looks in PRESETS.items() if len(looks) == 1}
+    names = sorted({name for doses in single.values() for name in doses}, key=lambda name: (step(name).stage, name))
+    lines = [["step", "strength", *single], ["---"] * (2 + len(single))]
+    for name in names:
+        doses = [doses.get(name) for doses in single.values()]
+        cells = [f"{dose[0]:g} ({dose[1]:.0%})" if dose else "" for dose in doses]
+        lines.append([f"`{name}`", step(name).unit, *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
