@@ -15,10 +15,10 @@ from runtime.abc_reader import parse
 from runtime.errors import InputError
 from tests.source import ROOT
 from training.data.__main__ import main
-from training.data.degradations._letters import STYLES, word
 from training.data.degradations.text import DYNAMICS, MARKS, PARTS, SYLLABLES, TEMPI
 from training.data.degrade import DEGRADATIONS, Move, Stage, apply, step, strongest
 from training.data.engravers.verovio import ENGRAVER
+from training.data.lettering import STYLES, word_ink
 
 NAMES = DEGRADATIONS.names()
 MOVES = [name for name in NAMES if isinstance(step(name), Move)]
@@ -102,7 +102,7 @@ def test_words_have_letters() -> None:
     texts = {*TEMPI, *MARKS, *PARTS, *DYNAMICS, *SYLLABLES, *map(str, range(10))}
     for style in STYLES:
         letters = {letter for letter in "".join(texts) if letter != " " and (letter.isascii() or style != "sans")}
-        pictures = {word(letter, style, 40.0).tobytes() for letter in letters}
+        pictures = {word_ink(letter, style, 40.0).tobytes() for letter in letters}
         assert len(pictures) == len(letters)
 
 

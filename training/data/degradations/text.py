@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from training.data.degradations._ink import INKED
-from training.data.degradations._letters import STYLES, word
 from training.data.degrade import Change, Rng, Stage
+from training.data.lettering import STYLES, word_ink
 
 EXTRA = "train"  # the serif fonts come with Verovio
 CLEAR = 0.4  # staff spaces between a word and what was drawn before
@@ -65,7 +65,7 @@ def _fingerings(out: np.ndarray, rng: Rng, space: float) -> None:
         left = int(x)
         inked = np.flatnonzero((out[:, left : left + round(space)] < INKED).any(axis=1))
         if len(inked):
-            digit = word(str(rng.choice(["0", "1", "2", "4"])), style, size)
+            digit = word_ink(str(rng.choice(["0", "1", "2", "4"])), style, size)
             _put(out, digit, left, int(inked[0]) - digit.shape[0] - round((CLEAR + 0.1) * space), space)
 
 
@@ -76,7 +76,7 @@ def _row(out: np.ndarray, rng: Rng, space: float) -> None:
     size, style, x = float(rng.uniform(1.6, 2.3)) * space, _style(rng), float(rng.uniform(0, 8)) * space
     while x < out.shape[1]:
         text = str(rng.choice(list("CDEFGAB"))) + str(rng.choice(["", "m", "7", "m7"])) if chords else _name(rng)
-        ink = word(text, style, size)
+        ink = word_ink(text, style, size)
         _put(out, ink, round(x), round(top), space)
         x += ink.shape[1] + float(rng.uniform(8, 24) if chords else rng.uniform(0.6, 5)) * space
 
@@ -96,7 +96,7 @@ def _style(rng: Rng, text: str = "") -> str:
 
 def _try(out: np.ndarray, text: str, style: str, size: float, rng: Rng, space: float) -> None:
     """Draw at the first of a few random places that is empty."""
-    ink = word(text, style, size, float(rng.uniform(0.85, 1.15)))
+    ink = word_ink(text, style, size, float(rng.uniform(0.85, 1.15)))
     for _ in range(8):
         left = int(rng.integers(-ink.shape[1] // 4, max(1, out.shape[1] - ink.shape[1] // 2)))
         top = int(rng.integers(-ink.shape[0] // 2, out.shape[0] - ink.shape[0] // 2))

@@ -16,7 +16,7 @@ from runtime.abc import Tune
 from training.data.clutter import Clutter, scatter
 from training.data.columns import Geometry, rows
 from training.data.engraver import HEIGHT, MIDDLE, STAFF_SPACE, EngraveError, Engraving
-from training.data.lettering import FAMILIES, draw_words
+from training.data.lettering import draw_words
 from training.data.mei import CannotEncode, to_mei
 from training.data.verovio_svg import UNITS, Drawing, read_svg
 
@@ -87,7 +87,7 @@ class VerovioEngraver:
         numbers: dict[str, object] = {"pageMarginLeft": BRACE_ROOM if len(staves) > 1 else 0}
         numbers |= {"mnumInterval": 1 if clutter.bar_numbers else 0}
         if clutter.words or clutter.lyrics:
-            place = Place(place.jitter, place.margin, str(rng.choice(FAMILIES)))
+            place = Place(place.jitter, place.margin, str(rng.choice(["serif", "sans"])))
         if any(event.rest == "Z" and event.duration > 1 for staff in staves for event in staff.events):
             numbers["multiRestStyle"] = str(rng.choice(REST_STYLES))
         toolkit = self.toolkit()
