@@ -46,6 +46,17 @@ def collections() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def notations() -> str:
+    """A table of what is labelled and what is drawn beside it."""
+    from training.data.notation import NOTATIONS
+
+    lines = [["notation", "in a label", "comes from"], ["---"] * 3]
+    for row in NOTATIONS:
+        code = row.example.replace("|", "\\|")
+        lines.append([row.name, f"`{code}`" if row.labelled else "no", row.source])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def presets() -> str:
     """A table of the degradation presets: step, what its strength counts, largest strength and chance in each."""
     from training.data.degrade import PRESETS, step

@@ -146,4 +146,4 @@ def test_free_scores_are_canonical_lines_with_names_of_their_own() -> None:
     assert ("scores/weber/concertino_clarinet/1.1") in dict(lines)
     for name, tune in lines:
         assert parse(write(tune), strict=True) == tune, name
-    assert sum(lost.values()) < 0.05 * sum(len(tune.bars()) for _, tune in lines)
+    assert sum(lost.values()) < 0.07 * sum(len(tune.bars()) for _, tune in lines)
