@@ -14,6 +14,7 @@ from training.data.marks import LABELLED
 DRAWABLE = frozenset(d for d in DURATIONS if d >= Fraction(1, 4))
 ENDINGS = frozenset(text[1:] for text in atom_vocabulary() if text[0] == "[" and text[1:2].isdigit())
 MOST_BARS_OF_REST = 99
+USUAL_TIME = {2: 3, 3: 2, 4: 3, 5: 4, 6: 4, 7: 4}  # p notes in the time of q: only p is printed
 
 
 def broaden(tune: Tune) -> Tune:
@@ -37,7 +38,7 @@ def broaden(tune: Tune) -> Tune:
 def _broad(event: Event, second: bool) -> Event:
     if event.rest == "Z" and event.duration > MOST_BARS_OF_REST:
         raise AbcError("more than 99 bars of rest")
-    if event.tuplet and not all(2 <= n <= 9 for n in event.tuplet[::2]):
+    if event.tuplet and event.tuplet[1] != USUAL_TIME.get(event.tuplet[0]):
         raise AbcError(f"tuplet {event.tuplet} has no label")
     kept = tuple(name for name in event.decorations if name in LABELLED)
     rest = "z" if event.rest == "x" and not second else event.rest

@@ -75,6 +75,8 @@ def mutated(tune: Tune, rng: np.random.Generator) -> tuple[Atom, Tune] | None:
     for _ in range(20):
         place = int(rng.integers(len(label)))
         atom = label[place]
+        if atom.role == "tuplet" and label[place - 1].text.startswith("("):
+            continue  # the time of a tuplet is the usual one, and not printed
         others = [a.text for a in label if a.role == atom.role and a.text != atom.text]
         delete = atom.item >= 0 and (not others or rng.random() < 0.5)
         if not delete and not others:

@@ -1,0 +1,120 @@
+"""Checks labels of the training mix: parsed, drawn completely, nothing invisible, and read back from MusicXML.
+
+    python benchmarks/labels.py                    # 2,000 labels; ten minutes on a core
+    python benchmarks/labels.py --count 200 --mix heldout
+
+For each label: it parses into what it was written from; the symbols in Verovio's SVG are those it implies; with one
+random symbol deleted or changed the picture differs; music21 reads the same notes (pitch, length, order in each voice)
+out of its MusicXML. Failures are counted by cause; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections import Counter
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from runtime.abc import Tune, write
+from runtime.abc_reader import parse
+from runtime.errors import run_command
+from runtime.notation import parts, to_musicxml
+from tests.training.data.faithful import drawn, implied, mutated, svg_of
+from training.data.corpus import load_sources
+from training.data.dataset import MIXES
+from training.data.engraver import EngraveError
+from training.data.engravers.verovio import ENGRAVER
+from training.data.excerpt import excerpt
+
+Heard = list[tuple[tuple[str, ...], Fraction]]  # pitches from low to high, quarters; 0 for grace notes
+
+
+def written(tune: Tune) -> Heard:
+    """The notes of a label, voice after voice in each bar."""
+    out: Heard = []
+    for measure in parts(tune)[0].measures:
+        for placed in sorted(measure.events, key=lambda placed: placed.voice):
+            tones = [(grace, Fraction(0)) for grace in placed.sounded.graces]
+            tones += [(placed.sounded.tones, placed.sounded.length * 4)]
+            out += [(tuple(sorted(tone.name for tone in heard)), length) for heard, length in tones if heard]
+    return out
+
+
+def read_back(tune: Tune) -> Heard:
+    """The notes that music21 finds in the MusicXML of a label."""
+    from music21 import converter
+
+    out: Heard = []
+    score: Any = converter.parseData(to_musicxml(tune), format="musicxml")
+    for measure in score.parts[0].getElementsByClass("Measure"):
+        for voice in measure.voices or [measure]:
+            for note in voice.notes:
+                names = sorted(pitch.nameWithOctave.replace("-", "b") for pitch in note.pitches)
+                out.append((tuple(names), Fraction(note.quarterLength)))
+    return out
+
+
+def music_difference(tune: Tune) -> str:
+    """Why music21 reads other notes than the label tells; empty where it doesn't."""
+    try:
+        wanted, found = written(tune), read_back(tune)
+    except Exception as error:  # music21 raises whatever it comes upon
+        return f"music21 raises {type(error).__name__}"
+    if wanted == found:
+        return ""
+    if sorted(wanted) == sorted(found):
+        return "order"
+    if len(wanted) != len(found):
+        return "number of notes"
+    return "pitch" if [length for _, length in wanted] == [length for _, length in found] else "length"
+
+
+def check(tune: Tune, number: int) -> list[str]:
+    """Causes of failure of one label."""
+    failures = [] if parse(write(tune), strict=True) == tune else ["label: doesn't parse into itself"]
+    shown, told = drawn(svg_of(tune)), implied(tune)
+    failures += [f"drawn: {name}" for name in shown | told if shown[name] != told[name]]
+    difference = music_difference(tune)
+    failures += [f"music: {difference}"] if difference else []
+    change = mutated(tune, np.random.default_rng(number))
+    if change is not None:
+        try:
+            before, after = (ENGRAVER.draw(t, np.random.default_rng(number)).image for t in (tune, change[1]))
+        except EngraveError:
+            return [*failures, "not compared"]
+        if before.shape == after.shape and (before == after).all():
+            failures.append(f"invisible: {change[0].role}")
+    return failures
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--mix", default="train", choices=[name for name in MIXES if name != "grand"])
+    parser.add_argument("--seed", type=int, default=2026)
+    options = parser.parse_args(argv)
+    warnings.filterwarnings("ignore", module="music21")
+    mix = MIXES[options.mix]
+    sources = [source for source in load_sources()[0] if mix.wide or source.simple]
+    causes: Counter[str] = Counter()
+    for number in tqdm(range(options.count), unit="label"):
+        tune, _ = excerpt(sources, options.seed, number, mix)
+        found = check(tune, number)
+        causes.update(found)
+        if any(cause != "not compared" for cause in found):
+            print(f"{', '.join(found)}: {write(tune)}", file=sys.stderr)
+    for cause, count in causes.most_common():
+        print(f"{cause:40} {count}")
+    same = 100 * (1 - sum(n for cause, n in causes.items() if cause.startswith("music")) / options.count)
+    print(json.dumps({"labels": options.count, "mix": options.mix, "same_music_percent": same, "causes": causes}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
