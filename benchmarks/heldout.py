@@ -1,12 +1,13 @@
-"""Reads 1,000 held-out lines, clean, degraded and from engravers never trained on, and says what is wrong.
+"""Reads held-out lines, clean, degraded and from engravers never trained on, and says what is wrong.
 
     python benchmarks/heldout.py training/checkpoints/pocket            # PyTorch, fp32
     python benchmarks/heldout.py training/checkpoints/pocket --dump runs/torch
     python benchmarks/heldout.py runtime/bundles/pocket --set clean --against runs/torch     # a bundle
 
-The lines are built on first use (seed 2026, tunes of the test split, 1 to 8 bars uniformly) in `--data`. Every picture
-is brought to 7 px a staff space by the reader's own staff finder, except our own engraver's clean ones, which are drawn
-so.
+Two families of sets: one simple voice (`clean`, `photo`, `font`, `abcm2ps`, `musescore`), and the whole notation with
+clutter beside it (`wide`, `wide_phone`, ...). The lines are built on first use (seed 2026, tunes of the test split, 1 to
+8 bars uniformly) in `--data`. Every picture is brought to 7 px a staff space by the reader's own staff finder, except our
+own engraver's clean ones, which are drawn so.
 Percentages over atoms: SER, sequence accuracy; CER over characters; the last line is JSON.
 """
 
@@ -22,12 +23,17 @@ from runtime.errors import OmrError, run_command
 from runtime.metrics import cer, class_table, errors_by_class, note_accuracy, sequence_accuracy, ser
 from runtime.symbols import symbols
 
-SETS = {  # name -> engraver, degradation
-    "clean": ("verovio", "clean"),
-    "photo": ("verovio", "photo"),
-    "font": ("verovio_gootville", "clean"),
-    "abcm2ps": ("abcm2ps", "clean"),
-    "musescore": ("musescore", "clean"),
+SETS = {  # name -> engraver, degradation, mix
+    "clean": ("verovio", "clean", "simple_heldout"),
+    "photo": ("verovio", "photo", "simple_heldout"),
+    "font": ("verovio_gootville", "clean", "simple_heldout"),
+    "abcm2ps": ("abcm2ps", "clean", "simple_heldout"),
+    "musescore": ("musescore", "clean", "simple_heldout"),
+    "wide": ("verovio", "clean", "heldout"),
+    "wide_phone": ("verovio", "phone", "heldout"),
+    "wide_scan": ("verovio", "scan", "heldout"),
+    "wide_font": ("verovio_gootville", "clean", "heldout"),
+    "wide_musescore": ("musescore", "clean", "heldout"),
 }
 SEED, SIZE = 2026, 1000
 
@@ -36,8 +42,8 @@ def built(folder: Path, name: str) -> Path:
     """The folder of a set, built if it isn't there."""
     from training.data.dataset import Recipe, build
 
-    engraver, preset = SETS[name]
-    recipe = Recipe(SIZE, SEED, (engraver,), mix="simple_heldout", splits=("test",), degrade=preset)
+    engraver, preset, mix = SETS[name]
+    recipe = Recipe(SIZE, SEED, (engraver,), mix=mix, splits=("test",), degrade=preset)
     build(folder / name, recipe)
     return folder / name
 
@@ -114,7 +120,8 @@ def converted(readings: list[tuple[str, str, str]]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path, help="a checkpoint folder or a bundle")
-    parser.add_argument("--set", nargs="+", default=list(SETS), metavar="NAME", help=f"of {', '.join(SETS)}")
+    simple = [name for name in SETS if not name.startswith("wide")]
+    parser.add_argument("--set", nargs="+", default=simple, metavar="NAME", help=f"of {', '.join(SETS)}")
     parser.add_argument("--data", type=Path, default=Path("runs/heldout"), metavar="DIR")
     parser.add_argument("--limit", type=int, default=0, help="lines of each set; 0: all")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write every reading and reference as JSON lines")
