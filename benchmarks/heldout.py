@@ -5,9 +5,9 @@
     python benchmarks/heldout.py runtime/bundles/pocket --set clean --against runs/torch     # a bundle
 
 Two families of sets: one simple voice (`clean`, `photo`, `font`, `abcm2ps`, `musescore`), and the whole notation with
-clutter beside it (`wide`, `wide_phone`, ...). The lines are built on first use (seed 2026, tunes of the test split, 1 to
-8 bars uniformly) in `--data`. Every picture is brought to 7 px a staff space by the reader's own staff finder, except our
-own engraver's clean ones, which are drawn so.
+clutter beside it (`wide`, `wide_phone`, ...). The lines are built on first use (seed 2026, tunes of the test split, 1
+to 8 bars uniformly) in `--data`. Every picture is brought to 7 px a staff space by the reader's own staff finder,
+except our own engraver's clean ones, which are drawn so.
 Percentages over atoms: SER, sequence accuracy; CER over characters; the last line is JSON.
 """
 
