@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 
 from runtime.abc import Tune
-from training.data.dataset import COLUMNS, make_row
+from training.data.dataset import COLUMNS, Job, make_row
 from training.data.engraver import ENGRAVERS
 from training.data.excerpt import Mix, excerpt
 
@@ -26,7 +26,8 @@ def rows(split: str, count: int, seed: int, longest: int) -> list[dict[str, Any]
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         tune = line(seed, number, 1 + number % longest)
-        found.append(make_row(tune, engraver.draw(tune, rng), f"{split}/{number}.png", "clean", rng))
+        job = Job(number, [tune], "invented", rng)
+        found.append(make_row(job, engraver.draw(tune, rng), f"{split}/{number}.png", "clean"))
     return found
 
 

@@ -121,11 +121,6 @@ def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
     drawing = read_svg(svg)
     if len(drawing.lines) != 5 * len(staves):
         raise EngraveError(f"{len(drawing.lines)} staff lines")
-    drawn = np.array(
-        Image.open(
-            io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)))
-        ).convert("L")
-    )
     tall = HEIGHT if len(staves) == 1 else GRAND_HEIGHT
     middle = MIDDLE if len(staves) == 1 else GRAND_HEIGHT / 2
     top = round(middle + place.jitter - (drawing.lines[0] + drawing.lines[-1]) / 2 * scale)
@@ -133,6 +128,8 @@ def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
     low, high = (top + y * scale for y in drawing.extent)
     if low < EDGE or high > tall - EDGE:
         raise EngraveError("something labelled lies outside the picture")
+    png = resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)
+    drawn = np.array(Image.open(io.BytesIO(bytes(png))).convert("L"))
     picture = np.full((tall, left + drawn.shape[1] + round(place.margin)), 255, np.uint8)
     first, last = max(0, -top), min(drawn.shape[0], tall - top)
     picture[top + first : top + last, left : left + drawn.shape[1]] = drawn[first:last]
