@@ -1,7 +1,8 @@
 """Reads ABC text into `runtime.abc.Tune`: a tolerant scanner, strict on request.
 
 Understands the ABC 2.1 that one voice needs: unit lengths, broken rhythm, tuplets, chords, graces, slurs, ties,
-decorations and their one-letter forms, bar lines, endings, inline fields, modes. Source: abcnotation.com, standard 2.1.
+decorations and their one-letter forms, bar lines, endings, inline fields, modes, and the ends of systems (text lines,
+or `$` after `I:linebreak $`). Source: abcnotation.com, standard 2.1.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from .abc import (
-    ACCIDENTALS,
     CLEF_BOTTOM,
     METERS,
-    STEPS,
     Bar,
     Change,
     Event,
@@ -22,12 +21,23 @@ from .abc import (
     Item,
     LineBreak,
     Overlay,
-    Pitch,
     Tune,
     default_tuplet_time,
     write,
-)  # fmt: skip
+)
 from .abc_tidy import tidy
+from .abc_words import (
+    CLEF,
+    FIELD,
+    PITCH,
+    SHORT_DECORATIONS,
+    SIGNS,
+    TOKEN,
+    read_bar,
+    read_key,
+    read_length,
+    read_pitch,
+)  # fmt: skip
 from .errors import OmrError
 
 
@@ -35,37 +45,7 @@ class AbcError(OmrError):
     """ABC text that can't be read as one voice of printed music."""
 
 
-SIGNS = ("", *ACCIDENTALS)
-MODES = {"maj": 0, "ion": 0, "mix": -1, "dor": -2, "m": -3, "min": -3, "aeo": -3, "phr": -4, "loc": -5, "lyd": 1}
-FIFTHS = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F": -1}
-SHORT_DECORATIONS = {
-    ".": "staccato", "~": "roll", "H": "fermata", "L": "accent", "M": "lowermordent", "O": "coda", "P": "uppermordent",
-    "S": "segno", "T": "trill", "u": "upbow", "v": "downbow",
-}  # fmt: skip
-
-FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)$")
-TOKEN = re.compile(
-    r"""(?P<inline>\[[A-Za-z]:[^\[\]]*\])
-      | (?P<ending>\[\d[\d,\-]*|(?<=[|:])\d(?:[,\-]\d)*)
-      | (?P<bar>\.\||:*\|[|\]:]*|::+|\[\|[|\]:]*)
-      | (?P<grace>\{[^{}|]*\})
-      | (?P<tuplet>\(\d(?::\d*)?(?::\d*)?)
-      | (?P<chord>\[[^\[\]|]*\])
-      | (?P<note>[\^_=]*[A-Ga-g][,']*)
-      | (?P<rest>[zxZ])
-      | (?P<mark>![^!|\n]{1,30}!|\+[A-Za-z.0-9]{1,20}\+)
-      | (?P<text>"[^"]*"|<\|text\|>)
-      | (?P<length>\d+(?:/+\d*)?|/+\d*)
-      | (?P<broken><+|>+)
-      | (?P<slur>[()]) | (?P<tie>-) | (?P<overlay>&) | (?P<short>[.~HLMOPSTuv])
-      | (?P<space>\s+) | (?P<skip>[y\\`*!$]) | (?P<bad>.)""",
-    re.X,
-)
-PITCH = re.compile(r"([\^_=]*)([A-Ga-g])([,']*)(\d*(?:/+\d*)?)(-?)")
-KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
-CLEF = re.compile(
-    r"(?:clef=)?\b(treble1|treble|alto|tenor|bass3|bass|soprano|mezzosoprano|baritone|perc|none)\b([+-]8)?"
-)
+NOTHING = Event()
 
 
 def parse(text: str, strict: bool = False) -> Tune:
@@ -86,58 +66,6 @@ def canonicalise(text: str) -> str:
     return write(parse(text))
 
 
-def read_length(text: str) -> Fraction:
-    """`3/2`, `/`, `//`, `2`, empty -> Fraction."""
-    if not text:
-        return Fraction(1)
-    top, slash, rest = text.partition("/")
-    value = Fraction(int(top or 1))
-    if slash:
-        digits = rest.lstrip("/")
-        value /= max(1, int(digits)) if digits else 2 ** (1 + len(rest))
-    return value
-
-
-def read_pitch(accidental: str, letter: str, marks: str) -> Pitch:
-    """The three parts of an ABC pitch."""
-    octave = (5 if letter.islower() else 4) + marks.count("'") - marks.count(",")
-    return Pitch(octave * 7 + STEPS.index(letter.upper()), accidental)
-
-
-def read_key(text: str) -> int | None:
-    """Sharps of a `K:` field (flats negative); None where no key is named."""
-    text = CLEF.sub("", text).strip()
-    if text.lower().startswith(("hp", "none")):
-        return {"HP": 0, "Hp": 2}.get(text[:2], 0)
-    found = KEY.match(text)
-    if not found:
-        return None
-    tonic, sign, mode = found.groups()
-    mode = mode.lower()
-    shift = MODES.get(mode[:3], MODES["m"] if mode == "m" else 0)
-    fifths = FIFTHS[tonic] + {"#": 7, "b": -7}.get(sign, 0) + shift
-    return fifths if -7 <= fifths <= 7 else None
-
-
-def read_bar(text: str) -> str:
-    """One of BARS for any spelling of a bar line."""
-    ends, starts = text.startswith(":"), text.endswith(":")
-    if ends and starts:
-        return "::"
-    if ends:
-        return ":|"
-    if starts:
-        return "|:"
-    if text == ".|":
-        return text
-    if "]" in text:
-        return "|]"
-    return "[|" if text.startswith("[") else "||" if text.count("|") > 1 else "|"
-
-
-NOTHING = Event()
-
-
 class _Scanner:
     def __init__(self, strict: bool) -> None:
         self.strict = strict
@@ -149,6 +77,7 @@ class _Scanner:
         self.pending = NOTHING  # what was read of the next note: graces, slurs, decorations, tuplet
         self.broken: Fraction | None = None
         self.open_slurs: list[int] = []  # indices of the events where open slurs start
+        self.marked_breaks = False  # a system ends at `$`, not at the end of a text line
 
     def fail(self, message: str) -> None:
         if self.strict:
@@ -162,13 +91,17 @@ class _Scanner:
             if found:
                 self.field(found[1], found[2].strip())
             elif line.strip():
-                if self.items and not isinstance(self.items[-1], LineBreak):
-                    self.items.append(LineBreak())
+                if not self.marked_breaks:
+                    self.end_system()
                 self.in_header = False
                 for token in TOKEN.finditer(line):
                     getattr(self, "on_" + str(token.lastgroup))(token.group())
         meter = self.header["meter"] or None
         return tidy(Tune(self.header["clef"], int(self.header["key"]), meter, tuple(self.items)))
+
+    def end_system(self) -> None:
+        if self.items and not isinstance(self.items[-1], LineBreak):
+            self.items.append(LineBreak())
 
     # -- fields
 
@@ -178,9 +111,7 @@ class _Scanner:
         elif name == "M":
             self.meter(value)
         elif name == "K":
-            clef = CLEF.search(value)
-            if clef and clef[1] + (clef[2] or "") in CLEF_BOTTOM:
-                self.change("clef", clef[1] + (clef[2] or ""))
+            clef = self.clef(value)
             key = read_key(value)
             if key is not None:
                 self.change("key", str(key))
@@ -188,6 +119,22 @@ class _Scanner:
                 self.fail(f"key {value!r} is not a major, minor or modal key")
         elif name == "V" and value.split()[:1] not in ([], ["1"]):
             self.fail(f"voice {value!r}: only one voice can be read")
+        elif name == "V":
+            self.clef(re.sub(r'"[^"]*"', "", value))
+        elif name == "I" and value == "linebreak $":
+            self.marked_breaks = True
+        elif name == "I" and value.startswith("staff"):
+            self.fail(f"field {value!r}: a voice that changes its staff can't be read")
+
+    def clef(self, value: str) -> bool:
+        """Take up the clef that a field names; whether it names one."""
+        found = CLEF.search(value)
+        name = found[1] if found else ""
+        if name in CLEF_BOTTOM:
+            self.change("clef", name)
+        elif name:
+            self.fail(f"clef {name!r} is unknown")
+        return bool(name)
 
     def meter(self, value: str) -> None:
         value = {"none": "", "": "", "C/": "C|"}.get(value, value)
@@ -339,8 +286,12 @@ class _Scanner:
     def on_text(self, text: str) -> None:
         """Text is not part of the canonical form."""
 
+    def on_break(self, text: str) -> None:
+        if self.marked_breaks:
+            self.end_system()
+
     def on_skip(self, text: str) -> None:
-        """Spacers, score line breaks and continuations draw nothing."""
+        """Spacers and continuations draw nothing."""
 
     def on_bad(self, text: str) -> None:
         self.fail(f"character {text!r} is not understood")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.abc import DURATIONS, Event, atoms, duration_text, write
-from runtime.abc_reader import AbcError, canonicalise, parse, read_length
+from runtime.abc_reader import AbcError, canonicalise, parse
 from runtime.abc_tidy import split_duration
+from runtime.abc_words import read_length
 
 
 def body(text: str, header: str = "L:1/8\nK:C\n") -> str:
@@ -63,7 +64,30 @@ def test_a_meter_is_written_only_where_one_is_drawn() -> None:
     assert "M:C|\n" in canonicalise("L:1/8\nM:C|\nK:C\nA|")
 
 
-@pytest.mark.parametrize("text", ["K:C\nA § B|", "K:H\nA|", "M:13/7\nK:C\nA|", "K:C\nV:2\nA|", "K:C\n(1A|", "K:C\n3A|"])
+@pytest.mark.parametrize(
+    ("field", "clef"),
+    [
+        ("V:1 bass nm=\"treble\"", "bass"), ("V:1 name=\"a\" clef=tenor", "tenor"), ("V:1", "treble"),
+        ("V:1 treble-8", "treble-8"), ("K:none", "treble"), ("K:C clef=none", "none"),
+    ],
+)  # fmt: skip
+def test_a_voice_or_a_key_says_the_clef(field: str, clef: str) -> None:
+    assert parse(f"K:C\n{field}\nA|", strict=True).clef == clef
+
+
+def test_a_system_ends_with_its_line_or_where_dollars_are_declared_with_one() -> None:
+    music = "A|B|$ %2\nc|\nd|]\n"
+    assert body(music) == "A|B|\nc|\nd|]"
+    assert body(music, "L:1/8\nI:linebreak $\nK:C\n") == "A|B|\nc|d|]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "K:C\nA § B|", "K:H\nA|", "M:13/7\nK:C\nA|", "K:C\nV:2\nA|", "K:C\n(1A|", "K:C\n3A|", "K:C\nV:1 alto7\nA|",
+        "K:C\nA[K:treble-15]B|", "K:C\nA[I:staff +1]B|",
+    ],
+)  # fmt: skip
 def test_strict_reading_refuses_what_it_does_not_understand(text: str) -> None:
     with pytest.raises(AbcError):
         parse(text, strict=True)
