@@ -50,12 +50,13 @@ def built(folder: Path, name: str) -> Path:
 
 def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[tuple[str, str, str]]:
     """(name, reference, reading) of a set's lines, by PyTorch in fp32."""
-    from training.batches import Lines, open_split
+    from training.batches import Lines
     from training.checkpoint import load_checkpoint
+    from training.data.hub import open_split
     from training.evaluate import evaluate
 
     loaded = load_checkpoint(checkpoint)
-    rows = open_split(str(folder), "test")
+    rows = open_split(str(folder), "test", "canonical")
     lines = Lines(rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, seed=0)
     _, readings = evaluate(loaded.model, lines, loaded.tokenizer, limit, show=True)
     return [(r.name, r.reference, r.abc) for r in readings]

@@ -12,8 +12,9 @@ from tqdm import tqdm
 from runtime.engine import Engine
 from runtime.image import batch, prepare
 from runtime.metrics import sequence_accuracy, ser
-from training.batches import decode_picture, open_split
+from training.batches import decode_picture
 from training.checkpoint import Loaded
+from training.data.hub import label_form, open_split
 
 from .lines import Pictures, by_bucket
 from .parity import Rows, read
@@ -43,7 +44,7 @@ class Trial:
         Raises:
             InputError: there is no such data set or split.
         """
-        rows = open_split(dataset, split)
+        rows = open_split(dataset, split, label_form(loaded.config.data.labels, loaded.tokenizer))
         rows = rows.select(range(min(limit, len(rows))))
         lines = [prepare(decode_picture(picture), loaded.preparation) for picture in rows["image"]]
         groups = by_bucket(lines, loaded.preparation)

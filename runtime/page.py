@@ -76,6 +76,16 @@ def find_staff(grey: Grey) -> StaffGeometry | None:
     return None if found is None else _scaled(found, 0.5)
 
 
+def staff_space(grey: Grey) -> float | None:
+    """Staff space of an upright page in px, from the first look alone; None where it sees no staff."""
+    top = grey[:MAX_SIDE]  # enough of a very long page
+    if min(top.shape) < 16:
+        return None
+    scale = 1.0 if top.shape[0] > SMALL else 2.0
+    seed = next(seeds(find_hits(top if scale == 1 else _doubled(top))), None)
+    return None if seed is None else seed.mean_space / scale
+
+
 def find_staves(grey: Grey) -> list[StaffGeometry]:
     """All five-line staves of an upright page, from top to bottom."""
     scale = min(1.0, MAX_SIDE / max(grey.shape))

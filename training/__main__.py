@@ -96,14 +96,18 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    from .batches import Lines, open_split
+    from .batches import Lines
     from .checkpoint import load_checkpoint
+    from .data.hub import label_form, open_split
+    from .data.staff_space import warn_of_small_staves
     from .evaluate import evaluate
     from .precision import processor_name, settle_device
 
     device = settle_device(options.device)
     loaded = load_checkpoint(options.checkpoint)
-    rows = open_split(options.dataset, options.split)
+    labels = label_form(loaded.config.data.labels, loaded.tokenizer)
+    rows = open_split(options.dataset, options.split, labels)
+    warn_of_small_staves(rows, loaded.preparation)
     lines = Lines(
         rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade
     )

@@ -6,20 +6,23 @@ Shapes: B batch, C channels, H height, W width, N tokens, T columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
-from runtime.errors import InputError, OmrError
+from runtime.errors import InputError
 from runtime.image import POCKET_WIDTHS, Preparation, batch, prepare
-from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
+from runtime.tokenizer import AtomTokenizer, Tokenizer
 
 from .backbone import Backbone, get_backbone
 from .config import Config
@@ -91,58 +94,11 @@ def default_buckets(entry: Backbone, scale: float) -> tuple[int, ...]:
     return tuple(sorted({-(-round(width * scale) // step) * step for width in POCKET_WIDTHS}))
 
 
-def make_tokenizer(tokenizer_id: str) -> Tokenizer:
-    """`atoms`, the `tokenizer.json` of a folder or path, or one on the hub.
-
-    Raises:
-        OmrError: it can't be reached.
-    """
-    if tokenizer_id == "atoms":
-        return AtomTokenizer()
-    path = Path(tokenizer_id)
-    if path.is_dir():
-        path = path / "tokenizer.json"
-    if not path.is_file():
-        try:
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(tokenizer_id, "tokenizer.json"))
-        except Exception as error:  # the hub's, the network's and the cache's errors have no common class
-            raise OmrError(
-                f"tokenizer {tokenizer_id!r} can't be reached ({type(error).__name__}): "
-                "give data.tokenizer_id=atoms or the path of a tokenizer.json"
-            ) from error
-    return load_tokenizer(path)
-
-
-def open_split(dataset_id: str, split: str) -> Any:
-    """One split of a data set on disk or on the hub; pictures stay encoded.
-
-    Raises:
-        InputError: there is no such data set or split.
-    """
-    import datasets
-
-    if not dataset_id:
-        raise InputError("no data set is given: set data.dataset_id to a folder made by `omr-data build`")
-    try:
-        here = Path(dataset_id).exists()
-        splits = datasets.load_from_disk(dataset_id) if here else datasets.load_dataset(dataset_id)
-    except Exception as error:
-        hint = "make one with `omr-data build --out DIR --size N`, or give an id on the hub"
-        raise InputError(
-            f"data set {dataset_id!r} can't be opened ({type(error).__name__}): {hint}"
-        ) from error
-    if split not in splits:
-        raise InputError(f"data set {dataset_id!r} has no split {split!r} (it has {', '.join(splits)})")
-    return splits[split].cast_column("image", datasets.Image(decode=False))
-
-
 class Lines(Dataset[Sample]):
     """Lines of a split, prepared for a model.
 
     Args:
-        rows: a split as `open_split` gives it.
+        rows: a split as `training.data.hub.open_split` gives it.
         preparation: how pictures are prepared.
         tokenizer: of the model.
         stride: px of width a column covers.
@@ -169,17 +125,17 @@ class Lines(Dataset[Sample]):
         return len(self.rows)
 
     def widths(self) -> list[int]:
-        """Width of each line after preparation in px, read from the PNG headers."""
-        widths = []
-        for chunk in self.rows.select_columns(["image"]).with_format("arrow").iter(1000):
-            for picture in chunk.column("image").to_pylist():
-                width, height = picture_size(picture)
-                widths.append(round(width * self.preparation.height / height))
-        return widths
+        """Width of each line after preparation in px."""
+        if "width" in self.rows.column_names:  # known already: shuffled rows are slow to go through
+            sizes: Iterable[tuple[int, int]] = zip(self.rows["width"][:], self.rows["height"][:], strict=True)
+        else:
+            chunks = self.rows.select_columns(["image"]).with_format("arrow").iter(1000)
+            sizes = (size for chunk in chunks for size in picture_sizes(chunk.column("image")))
+        return [round(width * self.preparation.height / height) for width, height in sizes]
 
     def token_counts_over(self, limit: int) -> list[int]:
         """Rows with more than `limit` tokens; a token is at least a character, so short texts aren't read."""
-        texts = self.rows["transcription"]
+        texts = tqdm(self.rows["transcription"][:], desc="counting tokens", unit="line", delay=5)
         return [
             i
             for i, text in enumerate(texts)
@@ -264,13 +220,17 @@ def column_labels(
     return look, labels
 
 
-def picture_size(picture: dict[str, Any]) -> tuple[int, int]:
-    """Width and height of an encoded picture in px; a PNG's stand in its header."""
-    content = picture["bytes"]
-    if content is not None and content[:8] == b"\x89PNG\r\n\x1a\n":
-        return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    height, width = decode_picture(picture).shape
-    return width, height
+def picture_sizes(pictures: pa.ChunkedArray) -> list[tuple[int, int]]:
+    """Width and height of encoded pictures in px; a PNG's stand in its header, and no more of it is read."""
+    heads = pc.binary_slice(pc.struct_field(pictures, "bytes"), 0, 24).to_pylist()
+    sizes = []
+    for number, head in enumerate(heads):
+        if head is not None and head[:8] == b"\x89PNG\r\n\x1a\n":
+            sizes.append((int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")))
+        else:
+            height, width = decode_picture(pictures[number].as_py()).shape
+            sizes.append((width, height))
+    return sizes
 
 
 def decode_picture(picture: dict[str, Any]) -> NDArray[np.uint8]:

@@ -50,8 +50,9 @@ class ModelConfig:
 class DataConfig:
     """Where lines come from and how their pictures are prepared."""
 
-    dataset_id: str = ""  # a folder of `datasets.save_to_disk`, or an id on the hub
-    tokenizer_id: str = "atoms"  # atoms, a tokenizer.json, or an id on the hub
+    dataset_id: str = ""  # a folder (omr-data build, save_to_disk, parquet files), or an id on the hub
+    tokenizer_id: str = "atoms"  # atoms, a tokenizer.json or its folder, or an id on the hub
+    labels: str = ""  # verbatim, canonical; empty: canonical with atoms, verbatim with other tokenizers
     img_height: int = 224  # px
     preparation: str = "height"  # height, or staff_space
     staff_space: float = 0.0  # px, for preparation staff_space

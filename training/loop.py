@@ -25,9 +25,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import losses
-from .batches import Batch, Sample, make_tokenizer
+from .batches import Batch, Sample
 from .checkpoint import newest
 from .config import Config, save_config
+from .data.hub import make_tokenizer
 from .evaluate import evaluate
 from .journal import Journal
 from .optim import learning_rate_factor

@@ -14,7 +14,7 @@ from runtime.errors import InputError
 from runtime.tokenizer import Tokenizer
 
 from .backbone import get_backbone
-from .batches import Lines, make_preparation, open_split
+from .batches import Lines, make_preparation
 from .checkpoint import (
     build_model,
     random_states,
@@ -25,6 +25,8 @@ from .checkpoint import (
     take_weights,
 )
 from .config import Config
+from .data.hub import label_form, open_split
+from .data.staff_space import warn_of_small_staves
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
@@ -82,7 +84,9 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
     data, seed = config.data, config.training.seed
     preparation = make_preparation(config)
     stride = get_backbone(config.model.params.vision_model_name).stride
-    rows = open_split(data.dataset_id, "train")
+    labels = label_form(data.labels, tokenizer)
+    rows = open_split(data.dataset_id, "train", labels)
+    warn_of_small_staves(rows, preparation)
     if data.train_limit:
         rows = rows.select(range(min(data.train_limit, len(rows))))
     lines = Lines(rows, preparation, tokenizer, stride, seed, data.degrade, data.degrade_share)
@@ -105,7 +109,7 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
         lines.rows = rows.select(kept)
     plan = Plan.of(config, [widths[row] for row in kept], preparation.width_buckets, processes)
 
-    val = open_split(data.dataset_id, "val")
+    val = open_split(data.dataset_id, "val", labels)
     val = val.select(range(min(len(val), data.eval_limit)))
     checks = {"": Lines(val, preparation, tokenizer, stride, seed)}
     if data.degrade:

@@ -9,9 +9,10 @@ import torch
 
 from tests.source import ROOT
 from training import losses
-from training.batches import IGNORED, Batch, Lines, column_labels, make_preparation, make_tokenizer, open_split
+from training.batches import IGNORED, Batch, Lines, column_labels, make_preparation
 from training.checkpoint import build_model
 from training.config import Config, load_config
+from training.data.hub import make_tokenizer, open_split
 from training.model import MusicTrOCR
 from training.optim import make_optimizer
 from training.order import Item
@@ -24,7 +25,7 @@ def config() -> Config:
 
 @pytest.fixture(scope="module")
 def batch(data: Path, config: Config) -> Batch:
-    lines = Lines(open_split(str(data), "train"), make_preparation(config), make_tokenizer("atoms"), 8, 0)
+    lines = Lines(open_split(str(data), "train", "canonical"), make_preparation(config), make_tokenizer("atoms"), 8, 0)
     return lines.collate([lines[Item(row, 0, 0, 0)] for row in (0, 2, 4, 6)])  # of one bar
 
 

@@ -1,0 +1,242 @@
+"""Data sets and tokenizers by name: a folder, or an id on the Hugging Face hub.
+
+A data set is one of three things:
+
+- a folder of `omr-data build`: known by its column `symbols`; its splits and canonical labels stand as they are;
+- a folder in PDMX-Synth's schema (columns image, transcription, filename): `save_to_disk`'s, or parquet files named
+  after their split, as repositories on the hub hold them;
+- an id on the hub, `guangyangmusic/PDMX-Synth` among them.
+
+Rows are whole tunes (PDMX-Synth: many systems, often many voices) or single systems (LEGATO 2's unit); both have the
+same columns and nothing here needs to know which.
+
+What is known of PDMX-Synth (gated; from its paper, never opened here): the columns, splits train, val, test, 238,386
+rows, ABC by xml2abc with every text masked as `<|text|>`, `$` where a system ends. Guessed: how its masked texts are
+quoted, that its pictures are PNG, and how the study cut 80/10/10 with seed 42 (its sizes fit; see `resplit`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from huggingface_hub import hf_hub_download
+from huggingface_hub.utils import logging as hub_logging
+
+from runtime import abc, abc_reader, abc_tidy, abc_words
+from runtime.errors import ConfigError, InputError, OmrError
+from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
+from training.batches import picture_sizes
+from training.data.dataset import open_dataset
+
+LABELS = ("verbatim", "canonical")
+COLUMNS = ("image", "transcription", "filename", "symbols")  # what is kept; the last two may be missing
+STUDY = "PDMX-Synth"  # a data set of this name, on the hub or copied to a folder, is split as the study did
+STUDY_SEED, STUDY_SHARE = 42, 0.2  # of the rows for val and test together
+MANY = 10_000  # rows from which on labels are read in several processes; one reads 200 to 500 whole tunes a second
+FACTS = datasets.Features(
+    {
+        "canonical": datasets.Value("string"), "cause": datasets.Value("string"),
+        "width": datasets.Value("int32"), "height": datasets.Value("int32"),
+    }
+)  # fmt: skip
+
+
+def make_tokenizer(tokenizer_id: str) -> Tokenizer:
+    """`atoms`, the `tokenizer.json` of a folder or path, or one on the hub.
+
+    Raises:
+        OmrError: it can't be reached.
+    """
+    if tokenizer_id == "atoms":
+        return AtomTokenizer()
+    path = Path(tokenizer_id)
+    if path.is_dir():
+        path = path / "tokenizer.json"
+        if not path.is_file():
+            raise InputError(f"folder {tokenizer_id} holds no tokenizer.json; give one that does, or an id on the hub")
+    if not path.is_file():
+        try:
+            with asking_hub(tokenizer_id):
+                path = Path(hf_hub_download(tokenizer_id, "tokenizer.json"))
+        except Exception as error:  # the hub's, the network's and the cache's errors have no common class
+            raise OmrError(
+                f"tokenizer {tokenizer_id!r} can't be reached ({type(error).__name__}): give "
+                "data.tokenizer_id=atoms, a tokenizer.json, or after `hf auth login` an id that your account may read"
+            ) from error
+    return load_tokenizer(path)
+
+
+@contextmanager
+def asking_hub(name: str) -> Iterator[None]:
+    """Says what is asked for; the hub's own account of every retry is left out."""
+    print(f"asking the hub for {name}", file=sys.stderr)
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)
+
+
+def label_form(labels: str, tokenizer: Tokenizer) -> str:
+    """`verbatim` or `canonical`; where none is given, what the tokenizer can spell.
+
+    The study's configurations name no form and a byte-pair tokenizer: its labels are learnt as they stand.
+
+    Raises:
+        ConfigError: an unknown form, or one that the tokenizer can't spell.
+    """
+    atoms = isinstance(tokenizer, AtomTokenizer)
+    if labels not in ("", *LABELS):
+        raise ConfigError(f"data.labels is {labels!r}; use {' or '.join(LABELS)}")
+    if atoms and labels == "verbatim":
+        raise ConfigError(
+            "data.labels is 'verbatim', but data.tokenizer_id 'atoms' spells canonical ABC alone: use "
+            "data.labels=canonical or a byte-pair tokenizer"
+        )
+    return labels or ("canonical" if atoms else "verbatim")
+
+
+def open_split(dataset_id: str, split: str, labels: str) -> Any:
+    """One split of a data set; pictures stay encoded, and no picture is decoded here.
+
+    Args:
+        dataset_id: a folder, or an id on the hub.
+        split: train, val or test.
+        labels: `verbatim`: as they stand, those that `runtime.abc_reader` can't read are counted; `canonical`:
+            through its canonical form, rows that can't be read are left out and counted. Of a data set of our
+            own both are the same.
+
+    Returns:
+        A `datasets.Dataset`: image, transcription, filename and symbols where there are any; width and height of
+        the pictures in px where the labels had to be read.
+
+    Raises:
+        InputError: there is no such data set, split, column or readable label.
+    """
+    if not dataset_id:
+        raise InputError("no data set is given: set data.dataset_id to a folder made by `omr-data build`")
+    splits = open_splits(dataset_id)
+    ours = "symbols" in next(iter(splits.values())).column_names
+    again = not ours and "train" in splits and (Path(dataset_id).name == STUDY or len(splits) == 1)
+    source = "train" if again else split
+    if source not in splits or (again and split not in ("train", "val", "test")):
+        known = ("train", "val", "test") if again else splits
+        raise InputError(f"data set {dataset_id!r} has no split {split!r} (it has {', '.join(known)})")
+    rows = checked(splits[source], dataset_id)
+    if ours:
+        return rows
+    rows = with_facts(rows)
+    if again:
+        rows = resplit(rows, dataset_id)[split]
+        print(f"{split}: {len(rows)} rows of the train split, cut again 80/10/10 with seed 42", file=sys.stderr)
+    return in_form(rows, labels, f"{dataset_id} {split}")
+
+
+def open_splits(dataset_id: str) -> Mapping[str, Any]:
+    """All splits of a data set, nothing read yet; `validation` is called val."""
+    folder = Path(dataset_id)
+    if (folder / "recipe.json").exists():
+        return open_dataset(folder)
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            found = datasets.load_from_disk(dataset_id)
+        elif folder.exists():
+            found = datasets.load_dataset(dataset_id)
+        else:
+            with asking_hub(dataset_id):
+                found = datasets.load_dataset(dataset_id)
+    except Exception as error:  # the hub's, the network's and Arrow's errors have no common class
+        expected = "made by `omr-data build`, by save_to_disk, or with parquet files named after their split"
+        hint = f"expected a folder {expected}"
+        if not folder.exists():
+            hint = f"there is no such folder, and the hub doesn't give it; {hint}, or after `hf auth login` an id there"
+        raise InputError(f"data set {dataset_id!r} can't be opened ({type(error).__name__}): {hint}") from error
+    splits = found if isinstance(found, Mapping) else {"train": found}
+    return {"val" if name == "validation" else str(name): rows for name, rows in splits.items()}
+
+
+def checked(rows: Any, dataset_id: str) -> Any:
+    """The columns we know, pictures as their encoded bytes."""
+    missing = [name for name in COLUMNS[:2] if name not in rows.column_names]
+    if missing:
+        expected = "expected PDMX-Synth's, image, transcription and filename"
+        raise InputError(f"data set {dataset_id!r} has no column {missing[0]!r}: {expected}")
+    rows = rows.select_columns([name for name in COLUMNS if name in rows.column_names])
+    return rows.cast_column("image", datasets.Image(decode=False))
+
+
+def with_facts(rows: Any) -> Any:
+    """Rows and what was found in each: canonical label or cause, size of the picture; kept in the cache of `datasets`.
+
+    Only the texts and the pictures' headers are read. The cache belongs to this version of the reader.
+    """
+    sources = [Path(module.__file__ or "").read_bytes() for module in (abc, abc_reader, abc_tidy, abc_words)]
+    key = hashlib.sha256(b"".join([rows._fingerprint.encode(), *sources])).hexdigest()[:32]
+    cache = Path(datasets.config.HF_DATASETS_CACHE) / "omr-labels" / f"{key}.arrow"
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{cache.parent} can't be made: set HF_DATASETS_CACHE to a folder that can be written") from error
+    texts = rows.select_columns(["image", "transcription"]).with_format("arrow")
+    facts = texts.map(
+        read_labels, batched=True, remove_columns=texts.column_names, features=FACTS, new_fingerprint=key,
+        cache_file_name=str(cache), num_proc=min(8, os.cpu_count() or 1) if len(rows) > MANY else None,
+        desc="reading labels",
+    )  # fmt: skip
+    return datasets.concatenate_datasets([rows, facts.with_format(None)], axis=1)
+
+
+def read_labels(table: pa.Table) -> pa.Table:
+    """The facts of some rows."""
+    labels = [canonical(text or "") for text in table.column("transcription").to_pylist()]
+    sizes = picture_sizes(table.column("image"))
+    columns = [*zip(*labels, strict=True), *zip(*sizes, strict=True)]
+    return pa.table(dict(zip(FACTS, map(list, columns), strict=True)), FACTS.arrow_schema)
+
+
+def canonical(text: str) -> tuple[str, str]:
+    """A label in canonical form and an empty cause, or an empty label and why it can't be read."""
+    try:
+        tune = abc_reader.parse(text, strict=True)
+    except abc_reader.AbcError as error:
+        return "", re.sub(r"[\d/]+|'.*?'", "*", str(error))
+    return (abc.write(tune), "") if tune.events else ("", "no notes")
+
+
+def resplit(rows: Any, dataset_id: str) -> Mapping[str, Any]:
+    """80/10/10 with seed 42, as the study says; that it took a fifth away and halved that is a guess."""
+    if len(rows) < 10:
+        raise InputError(f"data set {dataset_id!r} has {len(rows)} rows; val and test are cut from 10 or more")
+    # `train_test_split` writes its indices beside the rows, where they may be read-only; of mere numbers it does not.
+    numbers = datasets.Dataset.from_dict({"row": range(len(rows))})
+    first = numbers.train_test_split(STUDY_SHARE, seed=STUDY_SEED)
+    rest = first["test"].train_test_split(0.5, seed=STUDY_SEED)
+    parts = {"train": first["train"], "val": rest["train"], "test": rest["test"]}
+    return {name: rows.select(part["row"][:]) for name, part in parts.items()}
+
+
+def in_form(rows: Any, labels: str, name: str) -> Any:
+    """Rows with the labels asked for; says how many can't be read, and why."""
+    causes = rows["cause"][:]
+    counts = Counter(cause for cause in causes if cause)
+    fate = "kept as they stand" if labels == "verbatim" else "left out"
+    why = "".join(f"\n  {count:>7,} {cause}" for cause, count in counts.most_common())
+    print(f"{name}: {counts.total():,} of {len(rows):,} labels can't be read and are {fate}{why}", file=sys.stderr)
+    if labels == "canonical":
+        readable = [index for index, cause in enumerate(causes) if not cause]
+        if not readable:
+            raise InputError(f"data set {name!r} has no label of one voice that can be read; use data.labels=verbatim")
+        rows = rows.remove_columns("transcription").rename_column("canonical", "transcription")
+        rows = rows.select(readable) if counts else rows
+    return rows.remove_columns([column for column in ("canonical", "cause") if column in rows.column_names])
