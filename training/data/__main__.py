@@ -11,6 +11,17 @@ from runtime.errors import OmrError, run_command
 from training.data.executor import EXECUTORS
 
 
+def png(name: str) -> Path:
+    """A path that ends in .png.
+
+    Raises:
+        OmrError: it doesn't.
+    """
+    if not name.lower().endswith(".png"):
+        raise OmrError(f"{name!r} is no name for a picture: expected one that ends in .png")
+    return Path(name)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of omr-data."""
     out = argparse.ArgumentParser(prog="omr-data", description="Engrave tunes into pictures with exact labels.")
@@ -36,19 +47,24 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--address", help="of a Ray cluster (default: RAY_ADDRESS; without either, a Ray is started here)"
     )
-    show = commands.add_parser("show", help="write a contact sheet: pictures, symbols found, labels")
+    show = commands.add_parser("show", help="write a contact sheet: pictures, labels, labels engraved again")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.add_argument("--split", default="train")
     show.add_argument("--degrade", default="clean", metavar="PRESET")
-    show.add_argument("-o", "--out", type=Path, default=Path("contact-sheet.png"), metavar="PNG")
-    sheet = commands.add_parser("degradations", help="write a contact sheet: each degradation alone, at its strongest")
-    sheet.add_argument("-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG")
+    show.add_argument("--rows", type=int, default=12, metavar="N", help="the first N lines (default: 12)")
+    show.add_argument("-o", "--out", type=png, default=Path("contact-sheet.png"), metavar="PNG")
+    degradations = commands.add_parser(
+        "degradations", help="write a contact sheet: each degradation alone, at its strongest"
+    )
+    degradations.add_argument("-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG")
     tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
     tokenizer.add_argument("folder", type=Path, metavar="DIR")
     tokenizer.add_argument("--size", type=int, default=4096, help="entries (default: 4096, the study's)")
     tokenizer.add_argument("-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON")
-    stats = commands.add_parser("stats", help="rows, widths, symbol counts and the digest")
+    stats = commands.add_parser("stats", help="sizes, symbol counts, origins and the digest, drawn and as JSON")
     stats.add_argument("folder", type=Path, metavar="DIR")
+    stats.add_argument("--tokenizer", type=Path, metavar="JSON", help="count the tokens of this tokenizer.json, too")
+    stats.add_argument("--plot", type=png, metavar="PNG", help="draw the figures as a picture")
     return out
 
 
@@ -57,8 +73,6 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.command == "build":
         return build(args)
-    from training.data import inspect
-
     if args.command == "tokenizer":
         from runtime.tokenizer import BpeTokenizer
         from training.data.dataset import open_dataset
@@ -67,14 +81,32 @@ def main(argv: list[str] | None = None) -> int:
         learnt.save(args.out)
         print(json.dumps({"file": str(args.out), "entries": learnt.vocab_size}))
     elif args.command == "show":
-        inspect.contact_sheet(args.folder, args.split, args.degrade, args.out)
+        from training.data.sheet import contact_sheet
+
+        contact_sheet(args.folder, args.split, args.degrade, args.out, args.rows)
         print(args.out)
     elif args.command == "degradations":
-        inspect.degradations_sheet(args.out)
+        from training.data.sheet import degradations_sheet
+
+        degradations_sheet(args.out)
         print(args.out)
     else:
-        print(json.dumps(inspect.stats(args.folder)))
+        stats(args)
     return 0
+
+
+def stats(args: argparse.Namespace) -> None:
+    """omr-data stats."""
+    from runtime.tokenizer import load_tokenizer
+    from training.data.stats import Figures, count, drawn, summary
+
+    splits = count(args.folder, load_tokenizer(args.tokenizer) if args.tokenizer else None)
+    print(drawn(sum(splits.values(), Figures())), file=sys.stderr)
+    if args.plot:
+        from training.data.plot import plot
+
+        plot(splits, args.plot)
+    print(json.dumps(summary(args.folder, splits)))
 
 
 def build(args: argparse.Namespace) -> int:
