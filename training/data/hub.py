@@ -187,7 +187,8 @@ def with_facts(rows: Any) -> Any:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{cache.parent} can't be made: set HF_DATASETS_CACHE to a folder that can be written") from error
+        hint = "set HF_DATASETS_CACHE to a folder that can be written"
+        raise InputError(f"{cache.parent} can't be made: {hint}") from error
     texts = rows.select_columns(["image", "transcription"]).with_format("arrow")
     facts = texts.map(
         read_labels, batched=True, remove_columns=texts.column_names, features=FACTS, new_fingerprint=key,
