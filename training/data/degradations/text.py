@@ -1,6 +1,7 @@
-"""Words beside the music: titles, tempi, dynamics, bar numbers, fingerings, chord names, lyrics. Never over notes.
+"""Words beside the music: titles, tempi, bar numbers, fingerings, chord names, lyrics. Never over notes.
 
-Digits that would be a tuplet's number (3, 5, 6, 7, 9 alone) and endings (1., 2.) are left out: labels would name them.
+Dynamics, digits that would be a tuplet's number (3, 5, 6, 7, 9 alone) and endings (1., 2.) are left out: labels would
+name them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ MARKS = (
     "rit.", "a tempo", "dolce", "cresc.", "dim.", "Fine", "D.C. al Fine", "D.S.", "espress.", "sempre", "legato",
     "poco", "pizz.", "arco", "Solo", "tutti", "ad lib.", "Chorus", "Verse", "simile", "con sord.", "V.S.", "div.",
 )  # fmt: skip
-DYNAMICS = ("p", "pp", "mp", "mf", "f", "ff", "sf", "sfz", "fp")
 PARTS = (
     "Violino I", "Violin II", "Viola", "Violoncello", "Flute", "Oboe", "Clarinet in B", "Trumpet", "Horn in F", "Tenor",
     "Soprano", "Bass", "Fl.", "Vla.", "Vc.", "Cl.", "Reel", "Jig", "Hornpipe", "March", "Waltz",
@@ -51,12 +51,6 @@ def _numbers(out: np.ndarray, rng: Rng, space: float) -> None:
     _try(out, str(rng.integers(10, 250)), _style(rng), float(rng.uniform(1.2, 2)) * space, rng, space)
 
 
-def _dynamics(out: np.ndarray, rng: Rng, space: float) -> None:
-    for _ in range(int(rng.integers(1, 4))):
-        text = str(rng.choice(DYNAMICS))
-        _try(out, text, "serif bold italic", float(rng.uniform(2, 3)) * space, rng, space)
-
-
 def _fingerings(out: np.ndarray, rng: Rng, space: float) -> None:
     """Small upright digits right above notes."""
     size = float(rng.uniform(1.1, 1.6)) * space
@@ -82,7 +76,7 @@ def _row(out: np.ndarray, rng: Rng, space: float) -> None:
 
 
 Kind = Callable[[np.ndarray, Rng, float], None]
-KINDS: tuple[Kind, ...] = (_headings, _headings, _numbers, _dynamics, _fingerings, _row)
+KINDS: tuple[Kind, ...] = (_headings, _headings, _numbers, _fingerings, _row)
 
 
 def _name(rng: Rng) -> str:
