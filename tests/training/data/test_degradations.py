@@ -15,7 +15,7 @@ from runtime.abc_reader import parse
 from runtime.errors import InputError
 from tests.source import ROOT
 from training.data.__main__ import main
-from training.data.degradations.text import DYNAMICS, MARKS, PARTS, SYLLABLES, TEMPI
+from training.data.degradations.text import MARKS, PARTS, SYLLABLES, TEMPI
 from training.data.degrade import DEGRADATIONS, Move, Stage, apply, step, strongest
 from training.data.engravers.verovio import ENGRAVER
 from training.data.lettering import STYLES, word_ink
@@ -99,7 +99,7 @@ def test_a_length_is_in_staff_spaces(name: str) -> None:
 
 def test_words_have_letters() -> None:
     """A font without one of them draws a box, the same for every letter it lacks."""
-    texts = {*TEMPI, *MARKS, *PARTS, *DYNAMICS, *SYLLABLES, *map(str, range(10))}
+    texts = {*TEMPI, *MARKS, *PARTS, *SYLLABLES, *map(str, range(10))}
     for style in STYLES:
         letters = {letter for letter in "".join(texts) if letter != " " and (letter.isascii() or style != "sans")}
         pictures = {word_ink(letter, style, 40.0).tobytes() for letter in letters}
