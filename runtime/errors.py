@@ -27,8 +27,15 @@ class MissingExtraError(OmrError):
     """A part that needs a package which isn't installed."""
 
 
-def run_command(main: Callable[[], int]) -> int:
+OURS = ("runtime", "training", "export", "mobile_bench")
+
+
+def run_command(main: Callable[[], int], extra: str = "") -> int:
     """Run a command's `main` and turn what a user can cause into one line on stderr.
+
+    Args:
+        main: the command.
+        extra: of pyproject.toml, that brings the packages it needs beside the base install.
 
     Returns:
         The exit code: 0 done, 2 the user's mistake, 130 interrupted. Other exceptions pass through (exit code 1).
@@ -37,6 +44,12 @@ def run_command(main: Callable[[], int]) -> int:
         return main()
     except OmrError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not extra or package in OURS:
+            raise
+        print(f"error: this command needs the package {package!r}: pip install -e '.[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

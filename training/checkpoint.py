@@ -160,6 +160,7 @@ def save_checkpoint(
 def write_weights(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Tensors as they lie in memory may be channels last or share storage, which safetensors refuses."""
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, file)
+    file.chmod(0o644)  # safetensors 0.8 makes it readable for its owner only
 
 
 def read_training(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

@@ -233,3 +233,13 @@ def test_a_pdf_is_not_blamed_for_the_one_before(
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert "a.pdf is protected by a password" in errors[0]
     assert "b.pdf is damaged or has no pages" in errors[1]
+
+
+def test_a_command_names_the_extra_that_brings_a_missing_package(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch.nn")
+
+    assert run_command(main, extra="train") == 2
+    assert capsys.readouterr().err == "error: this command needs the package 'torch': pip install -e '.[train]'\n"
+    with pytest.raises(ModuleNotFoundError):
+        run_command(main)

@@ -150,7 +150,7 @@ def build(args: argparse.Namespace) -> int:
 
 def entry() -> None:
     """Console script."""
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra="train"))
 
 
 if __name__ == "__main__":
