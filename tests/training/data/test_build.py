@@ -80,6 +80,8 @@ def test_a_folder_with_something_else_in_it_is_refused(whole: tuple[Path, str], 
         (["--mix", "x"], "no mix called 'x'"),
         (["--splits", "dev"], "no split called 'dev'"),
         (["--degrade", "foto"], "no degradation preset called 'foto'"),
+        (["--executor", "rya"], "no executor called 'rya'; did you mean 'ray'? (known: local, ray)"),
+        (["--address", "head:6379"], "executor 'local' takes no --address"),
     ],
 )
 def test_mistakes_are_one_sentence(options: list[str], message: str, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Overlay, Tune, atoms, write
 from runtime.abc_reader import parse
 from runtime.abc_staves import parse_staves, write_staves
+from tests.source import ROOT
 from training.data.dataset import MIXES
 from training.data.excerpt import Mix, excerpt, excerpt_staves
 from training.data.marks import LABELLED
@@ -130,3 +135,13 @@ def test_bars_can_be_limited(sources: list[Source]) -> None:
 )
 def test_signature_alters_the_right_steps(key: int, letter: str, alter: int) -> None:
     assert signature_alter("CDEFGAB".index(letter) + 35, key) == alter
+
+
+def test_the_benchmark_counts_different_labels() -> None:
+    command = [sys.executable, "benchmarks/distinct_labels.py", "--labels", "150", "--mix", "invented"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    labels = Counter(write(excerpt([], 0, index, MIXES["invented"])[0]) for index in range(found["draws"]))
+    assert found["labels"] == 150 == len(labels)
