@@ -17,38 +17,24 @@ quoted, that its pictures are PNG, and how the study cut 80/10/10 with seed 42 (
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
 from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import logging as hub_logging
 
-from runtime import abc, abc_reader, abc_tidy, abc_words
-from runtime.errors import ConfigError, InputError, OmrError
+from runtime.errors import InputError, OmrError
 from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
-from training.batches import picture_sizes
 from training.data.dataset import open_dataset
+from training.data.labels import in_form, with_facts
 
-LABELS = ("verbatim", "canonical")
 COLUMNS = ("image", "transcription", "filename", "symbols")  # what is kept; the last two may be missing
 STUDY = "PDMX-Synth"  # a data set of this name, on the hub or copied to a folder, is split as the study did
 STUDY_SEED, STUDY_SHARE = 42, 0.2  # of the rows for val and test together
-MANY = 10_000  # rows from which on labels are read in several processes; one reads 200 to 500 whole tunes a second
-FACTS = datasets.Features(
-    {
-        "canonical": datasets.Value("string"), "cause": datasets.Value("string"),
-        "width": datasets.Value("int32"), "height": datasets.Value("int32"),
-    }
-)  # fmt: skip
 
 
 def make_tokenizer(tokenizer_id: str) -> Tokenizer:
@@ -86,25 +72,6 @@ def asking_hub(name: str) -> Iterator[None]:
         yield
     finally:
         hub_logging.set_verbosity(before)
-
-
-def label_form(labels: str, tokenizer: Tokenizer) -> str:
-    """`verbatim` or `canonical`; where none is given, what the tokenizer can spell.
-
-    The study's configurations name no form and a byte-pair tokenizer: its labels are learnt as they stand.
-
-    Raises:
-        ConfigError: an unknown form, or one that the tokenizer can't spell.
-    """
-    atoms = isinstance(tokenizer, AtomTokenizer)
-    if labels not in ("", *LABELS):
-        raise ConfigError(f"data.labels is {labels!r}; use {' or '.join(LABELS)}")
-    if atoms and labels == "verbatim":
-        raise ConfigError(
-            "data.labels is 'verbatim', but data.tokenizer_id 'atoms' spells canonical ABC alone: use "
-            "data.labels=canonical or a byte-pair tokenizer"
-        )
-    return labels or ("canonical" if atoms else "verbatim")
 
 
 def open_split(dataset_id: str, split: str, labels: str) -> Any:
@@ -176,45 +143,6 @@ def checked(rows: Any, dataset_id: str) -> Any:
     return rows.cast_column("image", datasets.Image(decode=False))
 
 
-def with_facts(rows: Any) -> Any:
-    """Rows and what was found in each: canonical label or cause, size of the picture; kept in the cache of `datasets`.
-
-    Only the texts and the pictures' headers are read. The cache belongs to this version of the reader.
-    """
-    sources = [Path(module.__file__ or "").read_bytes() for module in (abc, abc_reader, abc_tidy, abc_words)]
-    key = hashlib.sha256(b"".join([rows._fingerprint.encode(), *sources])).hexdigest()[:32]
-    cache = Path(datasets.config.HF_DATASETS_CACHE) / "omr-labels" / f"{key}.arrow"
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        hint = "set HF_DATASETS_CACHE to a folder that can be written"
-        raise InputError(f"{cache.parent} can't be made: {hint}") from error
-    texts = rows.select_columns(["image", "transcription"]).with_format("arrow")
-    facts = texts.map(
-        read_labels, batched=True, remove_columns=texts.column_names, features=FACTS, new_fingerprint=key,
-        cache_file_name=str(cache), num_proc=min(8, os.cpu_count() or 1) if len(rows) > MANY else None,
-        desc="reading labels",
-    )  # fmt: skip
-    return datasets.concatenate_datasets([rows, facts.with_format(None)], axis=1)
-
-
-def read_labels(table: pa.Table) -> pa.Table:
-    """The facts of some rows."""
-    labels = [canonical(text or "") for text in table.column("transcription").to_pylist()]
-    sizes = picture_sizes(table.column("image"))
-    columns = [*zip(*labels, strict=True), *zip(*sizes, strict=True)]
-    return pa.table(dict(zip(FACTS, map(list, columns), strict=True)), FACTS.arrow_schema)
-
-
-def canonical(text: str) -> tuple[str, str]:
-    """A label in canonical form and an empty cause, or an empty label and why it can't be read."""
-    try:
-        tune = abc_reader.parse(text, strict=True)
-    except abc_reader.AbcError as error:
-        return "", re.sub(r"[\d/]+|'.*?'", "*", str(error))
-    return (abc.write(tune), "") if tune.events else ("", "no notes")
-
-
 def resplit(rows: Any, dataset_id: str) -> Mapping[str, Any]:
     """80/10/10 with seed 42, as the study says; that it took a fifth away and halved that is a guess."""
     if len(rows) < 10:
@@ -225,19 +153,3 @@ def resplit(rows: Any, dataset_id: str) -> Mapping[str, Any]:
     rest = first["test"].train_test_split(0.5, seed=STUDY_SEED)
     parts = {"train": first["train"], "val": rest["train"], "test": rest["test"]}
     return {name: rows.select(part["row"][:]) for name, part in parts.items()}
-
-
-def in_form(rows: Any, labels: str, name: str) -> Any:
-    """Rows with the labels asked for; says how many can't be read, and why."""
-    causes = rows["cause"][:]
-    counts = Counter(cause for cause in causes if cause)
-    fate = "kept as they stand" if labels == "verbatim" else "left out"
-    why = "".join(f"\n  {count:>7,} {cause}" for cause, count in counts.most_common())
-    print(f"{name}: {counts.total():,} of {len(rows):,} labels can't be read and are {fate}{why}", file=sys.stderr)
-    if labels == "canonical":
-        readable = [index for index, cause in enumerate(causes) if not cause]
-        if not readable:
-            raise InputError(f"data set {name!r} has no label of one voice that can be read; use data.labels=verbatim")
-        rows = rows.remove_columns("transcription").rename_column("canonical", "transcription")
-        rows = rows.select(readable) if counts else rows
-    return rows.remove_columns([column for column in ("canonical", "cause") if column in rows.column_names])

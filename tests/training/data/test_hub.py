@@ -27,7 +27,8 @@ from tests.training.data import pdmx
 from training.batches import Lines
 from training.config import load_config
 from training.data import hub
-from training.data.hub import label_form, make_tokenizer, open_split
+from training.data.hub import make_tokenizer, open_split
+from training.data.labels import FORMS, canonical, label_form
 from training.data.staff_space import prepared_space, warn_of_small_staves
 from training.run import make_preparation
 
@@ -109,7 +110,7 @@ class TestLabels:
     def test_what_xml2abc_wrote_reads_back_as_what_was_drawn(self, made: tuple[Path, list[dict[str, Any]]]) -> None:
         """All but the sign for common time, repeats at a system's start and slurs of grace notes, which it loses."""
         pairs = [(row["canonical"], row["transcription"]) for row in made[1] if row["canonical"]]
-        same = [hub.canonical(text)[0] == common_as_figures(drawn) for drawn, text in pairs]
+        same = [canonical(text)[0] == common_as_figures(drawn) for drawn, text in pairs]
         assert len(pairs) > 100 and sum(same) >= 0.97 * len(same)
 
     def test_single_systems_in_the_same_columns_are_read_alike(self, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ class TestLabels:
         ],
     )
     def test_a_label_that_cannot_be_read_has_a_cause_without_its_values(self, text: str, cause: str) -> None:
-        assert hub.canonical(text) == ("", cause)
+        assert canonical(text) == ("", cause)
 
 
 def common_as_figures(text: str) -> str:
@@ -139,7 +140,7 @@ class TestOpening:
     def test_parquet_files_and_a_saved_folder_hold_the_same(self, tmp_path: Path) -> None:
         datasets.load_dataset(str(SMALL)).save_to_disk(str(tmp_path / "saved"))
         before = sorted(path.name for path in (tmp_path / "saved").rglob("*"))
-        for labels in hub.LABELS:
+        for labels in FORMS:
             rows = open_split(str(tmp_path / "saved"), "train", labels)
             assert rows["transcription"][:] == texts(SMALL, "train", labels)
             assert rows["image"][0]["bytes"].startswith(b"\x89PNG")
@@ -159,20 +160,20 @@ class TestOpening:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         calls = []
-        monkeypatch.setattr(hub, "canonical", lambda text: calls.append(text) or ("", "not tried"))
+        monkeypatch.setattr("training.data.labels.canonical", lambda text: calls.append(text) or ("", "not tried"))
         numbered(30).save_to_disk(str(tmp_path / "rows"))
         for _ in range(2):
             open_split(str(tmp_path / "rows"), "val", "verbatim")
         assert len(calls) == 30
         (tmp_path / "newer.py").write_text("# reads more")
-        monkeypatch.setattr(hub.abc_words, "__file__", str(tmp_path / "newer.py"))
+        monkeypatch.setattr("training.data.labels.abc_words.__file__", str(tmp_path / "newer.py"))
         open_split(str(tmp_path / "rows"), "val", "verbatim")
         assert len(calls) == 60
 
     def test_a_data_set_of_our_own_stands_as_it_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = save_dataset(tmp_path / hub.STUDY, {"train": 3, "val": 1, "test": 1})
         monkeypatch.setattr(hub, "with_facts", lambda rows: pytest.fail("labels were read again"))
-        for labels in hub.LABELS:
+        for labels in FORMS:
             rows = open_split(str(folder), "train", labels)
             assert len(rows) == 3 and rows["symbols"][0]
             assert rows["transcription"][:] == datasets.load_from_disk(str(folder))["train"]["transcription"][:]
