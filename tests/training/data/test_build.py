@@ -76,7 +76,6 @@ def test_a_folder_with_something_else_in_it_is_refused(whole: tuple[Path, str], 
     ("options", "message"),
     [
         (["--engraver", "verovi"], "did you mean 'verovio'"),
-        (["--engraver", "abcm2ps"], "held out"),
         (["--mix", "x"], "no mix called 'x'"),
         (["--splits", "dev"], "no split called 'dev'"),
         (["--degrade", "foto"], "no degradation preset called 'foto'"),

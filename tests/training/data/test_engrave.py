@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.abc import Tune, atoms, write
+from runtime.abc import Tune, write
 from runtime.abc_reader import parse
 from training.data.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.dataset import MIXES
-from training.data.engraver import ENGRAVERS, HEIGHT, EngraveError
+from training.data.engraver import EngraveError
 from training.data.engravers.verovio import ENGRAVER
 from training.data.excerpt import excerpt
 from training.data.splits import Source
@@ -71,50 +71,9 @@ def test_the_head_of_a_line_is_visible(change: dict[str, object]) -> None:
     assert before.shape != after.shape or (before != after).any()
 
 
-def test_symbols_stand_where_they_are_drawn(lines: list[Tune]) -> None:
-    """Ink under every notehead's place, at its staff position."""
-    checked = 0
-    for tune in lines[:40]:
-        try:
-            engraving = ENGRAVER.draw(tune, np.random.default_rng(1))
-        except EngraveError:
-            continue
-        texts = [atom.text for atom in atoms(tune)]
-        assert engraving.image.shape[0] == HEIGHT
-        for atom, x, kind, position, _ in engraving.symbols:
-            assert 0 <= atom < len(texts)
-            if SYMBOL_CLASSES[kind] == "note":
-                step = int(POSITION_CLASSES[position])
-                row = round(48 + (4 - step) * 3.5)
-                window = engraving.image[max(0, row - 3) : row + 4, x - 2 : x + 3]
-                assert window.size and window.min() < 150
-                checked += 1
-    assert checked > 400
-
-
 def test_a_tune_is_drawn_alike_for_the_same_seed() -> None:
     tune = parse("L:1/8\nM:3/4\nK:D clef=bass\nA,2 B,C D2|F,6|]")
     assert (draw(tune, 3) == draw(tune, 3)).all()
-
-
-@pytest.mark.parametrize("name", ["abcm2ps", "musescore"])
-def test_other_engravers_draw_a_line_at_our_size(name: str) -> None:
-    import shutil
-
-    command = {"abcm2ps": "abcm2ps", "musescore": "mscore3"}[name]
-    if shutil.which(command) is None:
-        pytest.skip(f"the Debian package with {command} isn't installed")
-    engraver = ENGRAVERS.get(name)
-    assert engraver.held_out
-    tune = parse("L:1/8\nM:3/4\nK:D clef=bass\nA,2 B,C D2|F,6|G,2 A,B, C2|D6|]")
-    try:
-        image = engraver.draw(tune, np.random.default_rng(0)).image
-    except EngraveError as error:
-        pytest.fail(str(error))
-    assert image.shape[0] == HEIGHT and image.dtype == np.uint8
-    darkness = (255 - image.astype(int)).mean(axis=1)
-    lines = [darkness[row - 1 : row + 2].max() for row in (34, 41, 48, 55, 62)]  # 7 px apart, around row 48
-    assert min(lines) > 25 and darkness[[5, 90]].max() < 10
 
 
 def test_octave_clefs_move_the_number_and_not_the_notes() -> None:

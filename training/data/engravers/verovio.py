@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import resvg_py
 import verovio
-from PIL import Image
 
 from runtime.abc import Tune
 from training.data.clutter import Clutter, scatter
@@ -18,6 +15,7 @@ from training.data.columns import Geometry, rows
 from training.data.engraver import HEIGHT, MIDDLE, STAFF_SPACE, EngraveError, Engraving
 from training.data.lettering import draw_words
 from training.data.mei import CannotEncode, to_mei
+from training.data.svg import pixels, without_hairlines
 from training.data.verovio_svg import UNITS, Drawing, read_svg
 
 EXTRA = "train"
@@ -128,8 +126,7 @@ def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
     low, high = (top + y * scale for y in drawing.extent)
     if low < EDGE or high > tall - EDGE:
         raise EngraveError("something labelled lies outside the picture")
-    png = resvg_py.svg_to_bytes(svg_string=svg, background="white", skip_system_fonts=True)
-    drawn = np.array(Image.open(io.BytesIO(bytes(png))).convert("L"))
+    drawn = pixels(without_hairlines(svg))
     picture = np.full((tall, left + drawn.shape[1] + round(place.margin)), 255, np.uint8)
     first, last = max(0, -top), min(drawn.shape[0], tall - top)
     picture[top + first : top + last, left : left + drawn.shape[1]] = drawn[first:last]
