@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runtime.geometry import StaffGeometry, straighten
 from runtime.image import Preparation, load_pages, prepare
 from runtime.orientation import turn
-from runtime.page import find_staff, find_staves, find_systems, lay_out
+from runtime.page import find_staff, find_staves, find_systems, lay_out, staff_space
 
 from .drawn_page import DrawnStaff, Grey, draw_page
 from .photograph import Points, photograph
@@ -41,6 +41,7 @@ def test_staves_of_any_size_are_found_where_they_were_drawn(space: float) -> Non
         across, left, right = errors(staff, truth)
         assert across < 0.1 and left < 0.5 and right < 0.5
         assert staff.mean_space == pytest.approx(space, rel=0.02)
+    assert staff_space(page) == pytest.approx(space, rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -196,3 +197,4 @@ def test_five_ruled_lines_are_a_staff() -> None:
 @pytest.mark.parametrize("level", [0, 255])
 def test_odd_shapes_have_no_staff(shape: tuple[int, int], level: int) -> None:
     assert lay_out(np.full(shape, level, np.uint8)).systems == ()
+    assert staff_space(np.full(shape, level, np.uint8)) is None
