@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from runtime.image import Preparation
 from runtime.io_spec import SLOT_BUCKETS, IOSpec
+from training.backbone import get_backbone
 from training.columns import ColumnMemory
 from training.decoder import Decoder, KeysValues
 from training.losses import DENSE
@@ -74,7 +75,8 @@ def modules(model: MusicTrOCR, fold: bool = True) -> dict[str, nn.Module]:
 def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:
     """Sizes of a model's two graphs."""
     params, decoder = model.params, model.decoder
-    rows = 1 if isinstance(model.memory, ColumnMemory) else grid_rows(model, preparation)
+    entry = get_backbone(params.vision_model_name)
+    rows = 1 if isinstance(model.memory, ColumnMemory) else entry.grid_height(preparation.height)
     columns: dict[str, int] = {}
     if model.heads is not None:
         columns = dict(zip(DENSE, model.heads.dense, strict=True))
@@ -92,11 +94,3 @@ def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:
         slots=(*(size for size in SLOT_BUCKETS if size < params.max_seq_len), params.max_seq_len),
         columns=columns,
     )
-
-
-@torch.no_grad()
-def grid_rows(model: MusicTrOCR, preparation: Preparation) -> int:
-    """Rows of the backbone's features, found by running it on the narrowest picture."""
-    narrow = preparation.width_buckets[0]
-    features = model.backbone(torch.zeros(1, preparation.channels, preparation.height, narrow))
-    return int(features.shape[2])

@@ -25,7 +25,7 @@ def enliven(model: MusicTrOCR, channels: int, height: int, width: int, seed: int
     for norm in norms:
         norm.momentum = 1.0
     model.train()
-    model.backbone(torch.rand(4, channels, height, width, generator=generator) * 2 - 1)
+    model.features(torch.rand(4, channels, height, width, generator=generator) * 2 - 1, torch.full((4,), width))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model.eval()

@@ -18,17 +18,6 @@ from runtime.registry import Registry
 
 BACKBONES = Registry("training.backbones", "BACKBONE", "backbone")
 
-# Names on the Hugging Face hub that published configurations use -> ours (file names in training/backbones).
-HUB_IDS = {
-    "microsoft/resnet-50": "resnet50",
-    "apple/mobilevit-small": "mobilevit_s",
-    "facebook/convnext-tiny-224": "convnext_tiny",
-    "google/efficientnet-b0": "efficientnet_b0",
-    "facebook/deit-small-patch16-224": "deit_small",
-    "WinKawaks/vit-small-patch16-224": "vit_small",
-    "microsoft/swin-tiny-patch4-window7-224": "swin_tiny",
-}
-
 
 @dataclass(frozen=True)
 class Backbone:
@@ -41,7 +30,14 @@ class Backbone:
         height_stride: pixels of height that one row of features covers.
         image_channels: channels the picture must have.
         width_multiple: a picture's width must be a multiple of this, in px.
+        height_multiple: the same of its height.
         debug_size: height and width of a picture small enough for tests, in px.
+        family: CNN, transformer or hybrid, as the study groups them.
+        hub_id: its name on the Hugging Face hub, which published configurations use; empty without one.
+        class_token: a class token runs along with the patches; it is no part of the features.
+        own_positions: the features carry positions of their own, and a grid memory adds none.
+        masks_padding: the module takes the widths before padding (valid_width_B) after the picture, and looks at
+            nothing that lies beyond them.
     """
 
     build: Callable[[int, bool], nn.Module]
@@ -50,7 +46,13 @@ class Backbone:
     height_stride: int
     image_channels: int = 3
     width_multiple: int = 32
+    height_multiple: int = 1
     debug_size: tuple[int, int] = (64, 128)
+    family: str = "CNN"
+    hub_id: str = ""
+    class_token: bool = False
+    own_positions: bool = False
+    masks_padding: bool = False
 
     def grid_height(self, height: int) -> int:
         """Rows of features of a picture `height` px high."""
@@ -63,7 +65,11 @@ def backbone_name(name: str) -> str:
     Raises:
         OmrError: there is no such backbone.
     """
-    return BACKBONES.check(HUB_IDS.get(name, name))
+    if "/" in name:  # only then: asking an entry for its id imports it
+        for known in BACKBONES.names():
+            if BACKBONES.get(known).hub_id == name:
+                return known
+    return BACKBONES.check(name)
 
 
 def get_backbone(name: str) -> Backbone:

@@ -26,15 +26,20 @@ def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
 
 
 class GridMemory(nn.Module):
-    """features_BCHW -> memory [B, H*W, D], row after row, with two-dimensional sinusoidal positions."""
+    """features_BCHW -> memory [B, H*W, D], row after row, with two-dimensional sinusoidal positions unless the
+    features carry their own.
+    """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, positions: bool) -> None:
         super().__init__()
+        self.positions = positions
         self.project = nn.Linear(channels, width, bias=False)
 
     def forward(self, features_BCHW: Tensor, _valid_BT: Tensor) -> Tensor:
         rows, columns = features_BCHW.shape[2:]
         memory_BHWD = self.project(features_BCHW.permute(0, 2, 3, 1))
+        if not self.positions:
+            return memory_BHWD.flatten(1, 2)
         half = memory_BHWD.shape[-1] // 2
         down_H1D = sinusoids(rows, half, memory_BHWD.device)[:, None].expand(rows, columns, half)
         across_1WD = sinusoids(columns, half, memory_BHWD.device)[None].expand(rows, columns, half)

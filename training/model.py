@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from runtime.errors import ConfigError
 
-from .backbone import get_backbone
+from .backbone import Backbone, get_backbone
 from .columns import ColumnHeads, ColumnMemory, GridMemory, sinusoids
 from .config import ModelParams
 from .decoder import MASKED, Decoder, KeysValues
@@ -70,14 +70,15 @@ class MusicTrOCR(nn.Module):
         self, params: ModelParams, vocabulary: int, height: int, channels: int, pretrained: bool = False
     ) -> None:
         super().__init__()
-        check(params)
-        self.params = params
         entry = get_backbone(params.vision_model_name)
+        check(params, entry, height)
+        self.params = params
         self.stride = entry.stride
+        self.masks_padding = entry.masks_padding
         self.backbone = entry.build(channels, pretrained)
         self.memory: GridMemory | ColumnMemory
         if params.memory == "grid":
-            self.memory = GridMemory(entry.channels, params.d_model)
+            self.memory = GridMemory(entry.channels, params.d_model, positions=not entry.own_positions)
         else:
             self.memory = ColumnMemory(
                 entry.channels, entry.grid_height(height), params.d_model, params.mixers
@@ -99,6 +100,12 @@ class MusicTrOCR(nn.Module):
             guided,
         )
 
+    def features(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Tensor:
+        """The backbone's features_BCHW of padded pictures and their widths before padding in px."""
+        masked = (valid_width_B,) if self.masks_padding else ()
+        features_BCHW: Tensor = self.backbone(image_BCHW, *masked)
+        return features_BCHW
+
     def encode(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Encoded:
         """Everything that is computed once a picture.
 
@@ -106,7 +113,7 @@ class MusicTrOCR(nn.Module):
             image_BCHW: padded pictures, float.
             valid_width_B: widths before padding in px.
         """
-        features_BCHW = self.backbone(image_BCHW)
+        features_BCHW = self.features(image_BCHW, valid_width_B)
         rows, columns = features_BCHW.shape[2:]
         order_T = torch.arange(columns, device=image_BCHW.device)
         valid_BT = order_T * self.stride < valid_width_B[:, None]
@@ -143,12 +150,15 @@ class MusicTrOCR(nn.Module):
         return Output(decoded.logits_BNV, decoded.guides_GBNT, encoded.column_logits_BTV)
 
 
-def check(params: ModelParams) -> None:
+def check(params: ModelParams, entry: Backbone, height: int) -> None:
     """What must hold between sizes.
 
     Raises:
         ConfigError: it doesn't.
     """
+    if height % entry.height_multiple:
+        wanted = f"{params.vision_model_name} takes multiples of {entry.height_multiple} px"
+        raise ConfigError(f"data.img_height is {height}; {wanted}")
     if params.memory not in ("grid", "columns"):
         raise ConfigError(f"model.params.memory is {params.memory!r}; use grid or columns")
     if params.d_model % (2 * params.n_heads) or params.d_model % 4:

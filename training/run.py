@@ -31,6 +31,7 @@ from .data.staff_space import warn_of_small_staves
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
+from .parameters import counts_of
 
 
 def say(text: str) -> None:
@@ -134,11 +135,12 @@ def build_run(
     optimizer = make_optimizer(model, training.optimizer)
     wrapped = accelerator.prepare_model(model)
     averages = AveragedWeights(model, training.optimizer.ema_decay)
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = counts_of(model)
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
     learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
     named = f"{params.vision_model_name}, {params.memory} memory"
-    say(f"model: {count / 1e6:.2f}M parameters, {named}; {total} steps")
+    parts = f"{count.trainable / 1e6:.2f}M trainable, {count.backbone / 1e6:.2f}M in the backbone"
+    say(f"model: {count.total / 1e6:.2f}M parameters ({parts}), {named}; {total} steps")
     return Run(config, folder, accelerator, model, wrapped, optimizer, averages, tokenizer, total)
 
 

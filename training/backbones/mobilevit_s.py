@@ -6,7 +6,9 @@ from training.backbone import Backbone, timm_model
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:
-    return timm_model("mobilevit_s", pretrained, in_chans=channels)
+    return timm_model("mobilevit_s.cvnets_in1k", pretrained, in_chans=channels)
 
 
-BACKBONE = Backbone(build=build, channels=640, stride=32, height_stride=32)
+BACKBONE = Backbone(
+    build=build, channels=640, stride=32, height_stride=32, family="hybrid", hub_id="apple/mobilevit-small"
+)

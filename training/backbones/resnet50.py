@@ -1,4 +1,4 @@
-"""ResNet-50: the convolutional one of the study (23.5M parameters)."""
+"""ResNet-50: residual convolutions, the study's deepest CNN (23.5M parameters)."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ from training.backbone import Backbone, timm_model
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:
-    return timm_model("resnet50", pretrained, in_chans=channels)
+    return timm_model("resnet50.a1_in1k", pretrained, in_chans=channels)
 
 
-BACKBONE = Backbone(build=build, channels=2048, stride=32, height_stride=32)
+BACKBONE = Backbone(build=build, channels=2048, stride=32, height_stride=32, hub_id="microsoft/resnet-50")

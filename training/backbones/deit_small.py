@@ -1,0 +1,7 @@
+"""DeiT-Small: ViT-Small pretrained on ImageNet-1k alone (21.7M parameters), without the distillation token; the
+study's best.
+"""
+
+from training.backbones._patches import small_transformer
+
+BACKBONE = small_transformer("deit_small_patch16_224.fb_in1k", "facebook/deit-small-patch16-224")

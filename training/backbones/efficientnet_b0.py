@@ -1,0 +1,12 @@
+"""EfficientNet-B0: depthwise convolutions with squeeze-and-excitation, the study's smallest (4.0M parameters)."""
+
+from torch import nn
+
+from training.backbone import Backbone, timm_model
+
+
+def build(channels: int, pretrained: bool) -> nn.Module:
+    return timm_model("efficientnet_b0.ra_in1k", pretrained, in_chans=channels)
+
+
+BACKBONE = Backbone(build=build, channels=1280, stride=32, height_stride=32, hub_id="google/efficientnet-b0")
