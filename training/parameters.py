@@ -23,8 +23,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .batches import make_preparation, make_tokenizer
+from .batches import make_preparation
 from .config import Config
+from .data.hub import make_tokenizer
 from .model import MusicTrOCR
 
 # Tokenizers of published configurations that can't be opened without the hub's consent -> number of token ids.
