@@ -37,6 +37,27 @@ def entries(package: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def backbones() -> str:
+    """A table of the backbones: what they are, what they cost, what they take and give."""
+    import torch
+
+    from training.backbone import BACKBONES, get_backbone
+    from training.parameters import parameters_of
+
+    head = ["name", "what it is", "family", "parameters", "features of H x W px", "W is a multiple of", "on the hub"]
+    lines = [head, ["---"] * len(head)]
+    for name in BACKBONES.names():
+        entry = get_backbone(name)
+        with torch.device("meta"):
+            parameters = parameters_of(entry.build(entry.image_channels, False))
+        shape = f"{entry.channels} x H/{entry.height_stride} x W/{entry.stride}"
+        features = f"{shape}, class token dropped" if entry.class_token else shape
+        summary = Source(ROOT, ROOT / "training" / "backbones" / f"{name}.py").summary
+        millions, hub = f"{parameters / 1e6:.1f}M", f"`{entry.hub_id}`" if entry.hub_id else ""
+        lines.append([f"`{name}`", summary, entry.family, millions, features, str(entry.width_multiple), hub])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def collections() -> str:
     """A table of the collections of tunes: terms, counts, and whether the shipped weights have seen them."""
     lines = [["folder in music21", "what it is", "terms", "tunes", "used", "in training"], ["---"] * 6]

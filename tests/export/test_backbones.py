@@ -22,10 +22,12 @@ QUICK = ("pocket_cnn", "resnet50")  # the others take from 20 seconds to minutes
 
 
 def overrides(name: str) -> list[str]:
-    """The smallest model around a backbone."""
-    height, width = get_backbone(name).debug_size
+    """The smallest model around a backbone; the middle width makes odd numbers of columns."""
+    entry = get_backbone(name)
+    height, width = entry.debug_size
+    widths = f"[{width}, {width + entry.width_multiple}, {3 * width}]"
     return [
-        f"vision_model_name={name}", f"img_height={height}", f"width_buckets=[{width}, {2 * width}]",
+        f"vision_model_name={name}", f"img_height={height}", f"width_buckets={widths}",
         "preparation=height", "memory=grid", "feed_columns=false", "dense_weight=0", "guide_weight=0",
         "n_decoder_layers=1",
     ]  # fmt: skip

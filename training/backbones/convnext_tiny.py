@@ -1,4 +1,4 @@
-"""ConvNeXt-Tiny: 7x7 depthwise convolutions between wide linear layers (27.8M parameters)."""
+"""ConvNeXt-Tiny: 7x7 depthwise convolutions between wide linear layers."""
 
 from torch import nn
 

@@ -1,6 +1,4 @@
-"""DeiT-Small: ViT-Small pretrained on ImageNet-1k alone (21.7M parameters), without the distillation token; the
-study's best.
-"""
+"""DeiT-Small: ViT-Small pretrained on ImageNet-1k alone, without a distillation token."""
 
 from training.backbones._patches import small_transformer
 

@@ -1,4 +1,8 @@
-"""EfficientNet-B0: depthwise convolutions with squeeze-and-excitation, the study's smallest (4.0M parameters)."""
+"""EfficientNet-B0: depthwise convolutions with squeeze-and-excitation, the study's smallest.
+
+The hub id names weights that came from TensorFlow, with its lopsided padding; timm's own weights for the same network
+are taken, whose padding doesn't depend on the width.
+"""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""ResNet-50: residual convolutions, the study's deepest CNN (23.5M parameters)."""
+"""ResNet-50: residual convolutions."""
 
 from torch import nn
 

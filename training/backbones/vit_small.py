@@ -1,4 +1,4 @@
-"""ViT-Small: a plain transformer over patches of 16 px (21.7M parameters), pretrained on ImageNet-21k."""
+"""ViT-Small: a plain transformer over patches of 16 px, pretrained on ImageNet-21k."""
 
 from training.backbones._patches import small_transformer
 
