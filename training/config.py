@@ -118,6 +118,20 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class TechniqueConfig:
+    """Which weights are trained, and how. A setting that the technique has no use for must stay as it is here."""
+
+    name: str = "full"  # a file name in training/techniques
+    rank: int = 8  # of each adapter (lora, qlora)
+    alpha: float = 16.0  # an adapter's output is multiplied by alpha / rank
+    adapter_dropout: float = 0.0  # of what goes into an adapter
+    targets: str = "auto"  # where adapters go: all, encoder; auto: wherever weights were learnt before this run
+    teacher: str = ""  # a checkpoint (distill)
+    kd_alpha: float = 0.5  # the labels' share of the tokens' loss; the rest is the teacher's
+    temperature: float = 2.0  # both models' logits are divided by it before they are compared
+
+
+@dataclass(frozen=True)
 class HardwareConfig:
     device: str = "auto"  # auto, cpu, cuda
     mixed_precision: bool = True
@@ -133,6 +147,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    technique: TechniqueConfig = field(default_factory=TechniqueConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
 
@@ -171,7 +186,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"configuration {file} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
-        raise ConfigError(f"configuration {file} holds no keys; expected model, data, training, hardware")
+        names = ", ".join(item.name for item in fields(Config))
+        raise ConfigError(f"configuration {file} holds no keys; expected {names}")
     return dict(content)
 
 

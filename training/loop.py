@@ -35,6 +35,7 @@ from .optim import learning_rate_factor
 from .order import Stream
 from .precision import settle_device, settle_precision
 from .run import Material, Run, build_run, open_material, restore, save, say
+from .technique import get_technique
 
 
 def train(config: Config, folder: Path) -> int:
@@ -45,6 +46,7 @@ def train(config: Config, folder: Path) -> int:
         Exit code: 0 done or out of time, 128 + signal when stopped.
     """
     began = time.monotonic()
+    get_technique(config.technique)  # what can't be is refused before minutes go into opening data
     device = settle_device(config.hardware.device)
     hardware, reason = settle_precision(config.hardware, device)
     config = replace(config, hardware=hardware)
@@ -169,17 +171,19 @@ def take_step(run: Run, batches: list[Batch]) -> int:
     """One update of the weights from one or more batches.
 
     Every token weighs the same, whichever batch or process it stands in: sums are divided by the counts of
-    the whole step, and multiplied by the number of processes because gradients are averaged over them.
+    the whole step (a lesson's by the number of tokens), and multiplied by the number of processes because
+    gradients are averaged over them.
 
     Returns:
         Lines learnt from in this process.
     """
     config, accelerator = run.config, run.accelerator
-    weights = losses.weights(config)
+    weights = losses.weights(config) | run.lesson.weights
     batches = [batch.to(accelerator.device) for batch in batches]
     local = [losses.counts(batch, config) for batch in batches]
     counts = {
-        name: torch.stack([part[name].to(accelerator.device) for part in local]).sum() for name in weights
+        name: torch.stack([part.get(name, part["token"]).to(accelerator.device) for part in local]).sum()
+        for name in weights
     }
     if accelerator.num_processes > 1:
         counts = accelerator.reduce(counts, "sum")
@@ -192,6 +196,8 @@ def take_step(run: Run, batches: list[Batch]) -> int:
             image = batch.image_BCHW.contiguous(memory_format=torch.channels_last)
             output = run.wrapped(image, batch.valid_width_B, batch.tokens_BN, "guide" in weights)
             sums = losses.sums(batch, output, run.model, config)
+            with accelerator.autocast():
+                sums |= run.lesson.sums(batch, output)
             parts = {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
             loss = sum(weights[name] * value for name, value in parts.items()) * accelerator.num_processes
             accelerator.backward(loss)

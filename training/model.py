@@ -130,6 +130,13 @@ class MusicTrOCR(nn.Module):
         mask_B11T = ((~valid_BT).float() * MASKED)[:, None, None, :]
         return Encoded(self.decoder.cross_caches(self.memory_norm(memory_BTD)), mask_B11T, logits_BTV)
 
+    def train(self, mode: bool = True) -> MusicTrOCR:
+        """A backbone that is frozen keeps reading, so that its batch statistics stay, too."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
     def step(
         self,
         token_B: Tensor,

@@ -63,7 +63,7 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total: int) -> floa
 
 
 class AveragedWeights:
-    """Exponential moving average of weights and buffers; young averages forget faster.
+    """Exponential moving average of weights and buffers that change; young averages forget faster.
 
     Args:
         model: whose weights are averaged.
@@ -72,32 +72,36 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
-        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        self.average = {
+            name: value.detach().clone() for name, value in model.state_dict().items() if name not in frozen
+        }
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after `step` steps."""
         current = self.model.state_dict()
         keep = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        names = [name for name, value in current.items() if value.is_floating_point()]
+        names = [name for name, value in self.average.items() if value.is_floating_point()]
         torch._foreach_lerp_(
             [self.average[name] for name in names], [current[name] for name in names], 1 - keep
         )
-        for name, value in current.items():
+        for name, value in self.average.items():
             if not value.is_floating_point():
-                self.average[name].copy_(value)
+                value.copy_(current[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The model with averaged weights, in evaluation mode, while the block runs."""
-        current = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        state = self.model.state_dict()
+        current = {name: state[name].detach().clone() for name in self.average}
         training = self.model.training
-        self.model.load_state_dict(self.average)
+        self.model.load_state_dict(self.average, strict=False)
         self.model.eval()
         try:
             yield
         finally:
-            self.model.load_state_dict(current)
+            self.model.load_state_dict(current, strict=False)
             self.model.train(training)
 
 

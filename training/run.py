@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
-from runtime.errors import InputError
+from runtime.errors import BundleError, InputError
 from runtime.tokenizer import Tokenizer
 
 from .backbone import get_backbone
@@ -31,7 +31,7 @@ from .data.staff_space import warn_of_small_staves
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
-from .parameters import counts_of
+from .technique import Lesson, Technique, counts, get_technique
 
 
 def say(text: str) -> None:
@@ -44,7 +44,9 @@ class Run:
     """Everything a step changes, and what it needs.
 
     Attributes:
-        model: as built; its weights are the ones in training.
+        technique: which weights are trained, and how.
+        model: as the technique left it; its weights are the ones in training.
+        lesson: the technique's own losses.
         wrapped: what is called: autocast, and gradients shared between processes.
         total: steps of the whole run.
         step: steps done.
@@ -56,7 +58,9 @@ class Run:
     config: Config
     folder: Path
     accelerator: Accelerator
+    technique: Technique
     model: MusicTrOCR
+    lesson: Lesson
     wrapped: nn.Module
     optimizer: torch.optim.Optimizer
     averages: AveragedWeights
@@ -130,18 +134,31 @@ def build_run(
     if training.init_from:
         missing = take_weights(model, Path(training.init_from))
         say(f"weights from {training.init_from}; new: {', '.join(missing) or 'none'}")
+    technique = adapt(model, config)
+    lesson = technique.lesson(config, tokenizer, accelerator.device)
     # Measured on Zen 4 and reported for a ResNet-50: convolutions run 1.1x faster with channels last.
     model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(model, training.optimizer)
     wrapped = accelerator.prepare_model(model)
     averages = AveragedWeights(model, training.optimizer.ema_decay)
-    count = counts_of(model)
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
     learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
-    named = f"{params.vision_model_name}, {params.memory} memory"
-    parts = f"{count.trainable / 1e6:.2f}M trainable, {count.backbone / 1e6:.2f}M in the backbone"
-    say(f"model: {count.total / 1e6:.2f}M parameters ({parts}), {named}; {total} steps")
-    return Run(config, folder, accelerator, model, wrapped, optimizer, averages, tokenizer, total)
+    say(f"{total} steps")
+    return Run(
+        config, folder, accelerator, technique, model, lesson, wrapped, optimizer, averages, tokenizer, total
+    )
+
+
+def adapt(model: MusicTrOCR, config: Config) -> Technique:
+    """Let the configuration's technique change a model, and say what it has and what is trained."""
+    params, (total, _) = config.model.params, counts(model)
+    say(f"model: {total / 1e6:.2f}M parameters, {params.vision_model_name}, {params.memory} memory")
+    technique = get_technique(config.technique)
+    done = technique.apply(model, config)
+    model.train()
+    _, trained = counts(model)
+    say(f"technique {config.technique.name}: {done}; {trained:,} parameters are trained ({trained / total:.2%})")
+    return technique
 
 
 def save(run: Run) -> Path:
@@ -156,19 +173,41 @@ def save(run: Run) -> Path:
     }  # fmt: skip
     folder = run.folder / "checkpoints" / f"step-{run.step:08d}"
     if run.accelerator.is_main_process:
-        folder = save_checkpoint(
-            run.folder, run.config, run.tokenizer, run.averages.average, tensors, progress
-        )
+        weights = weights_to_read(run)
+        # A technique's own tensors aren't among the weights to read, which hold what they add up to.
+        tensors |= {
+            f"averages/{name}": value
+            for name, value in run.averages.average.items()
+            if name not in weights or not torch.equal(weights[name], value.cpu())
+        }
+        folder = save_checkpoint(run.folder, run.config, run.tokenizer, weights, tensors, progress)
     run.accelerator.wait_for_everyone()
     return folder
 
 
+def weights_to_read(run: Run) -> dict[str, Tensor]:
+    """The averaged weights of the plain model."""
+    with run.averages.applied():
+        return {name: value.detach().cpu().clone() for name, value in run.technique.merged(run.model).items()}
+
+
 def restore(run: Run, folder: Path) -> None:
-    """Put a fresh run where a checkpoint left off; last the random states, which building has moved."""
+    """Put a fresh run where a checkpoint left off; last the random states, which building has moved.
+
+    Raises:
+        BundleError: the checkpoint holds other tensors than the run's configuration asks for.
+    """
     tensors, progress = read_training(folder)
-    run.model.load_state_dict(tensors["weights"])
-    for name, value in read_weights(folder).items():
-        run.averages.average[name].copy_(value)
+    try:
+        run.model.load_state_dict(tensors["weights"])
+    except RuntimeError as error:
+        raise BundleError(
+            f"{folder} doesn't fit the run's sizes and technique ({str(error).splitlines()[-1].strip()}): "
+            f"leave them as they were, or start a new run with training.init_from={folder}"
+        ) from error
+    averages = read_weights(folder) | tensors.get("averages", {})
+    for name, value in run.averages.average.items():
+        value.copy_(averages[name])
     restore_states(run.optimizer, run.model, tensors.get("optimizer", {}))
     run.step, run.place, run.sums = progress["step"], Place(*progress["place"]), progress["sums"]
     if run.accelerator.scaler is not None and progress["scaler"]:

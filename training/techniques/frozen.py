@@ -1,0 +1,18 @@
+"""The encoder stays as it is, its batch statistics too; what reads its features is trained."""
+
+from training.config import Config
+from training.model import MusicTrOCR
+from training.technique import Technique, learnt
+
+
+def apply(model: MusicTrOCR, config: Config) -> str:
+    model.backbone.requires_grad_(False)
+    if learnt(config) != "none":
+        return "the encoder is frozen"
+    return (
+        "the encoder is frozen, and random, since nothing was learnt before this run "
+        "(model.params.pretrained=true or training.init_from=CHECKPOINT would change that)"
+    )
+
+
+TECHNIQUE = Technique(apply)
