@@ -1,10 +1,10 @@
-"""int8 weights in an ONNX graph; activations stay fp32 between operators.
+"""int8 weights in an ONNX graph; activations stay fp32 between operators. `training/techniques/qat.py` rounds alike.
 
 What is quantised, each with the error it may make:
 
-    matrix products    MatMulNBits: a scale for every 32 weights. ONNX Runtime brings each row of the activations to
-                       int8 with a scale of its own (accuracy_level 4), so a row reads the same alone and in a
-                       batch. `quantize_dynamic` takes one scale for the whole batch: 3 % of the readings were equal.
+    matrix products    MatMulNBits: a scale for every 32 weights. ONNX Runtime brings the activations to int8, too, with
+                       a scale for every 32 values of a row (accuracy_level 4), so a row reads the same alone and in
+                       a batch. `quantize_dynamic` takes one scale for the whole batch: 3 % of the readings were equal.
     convolutions       a scale for each output channel; weights become fp32 again when the file is loaded, so
                        this saves bytes, not time. Cast and Mul, not DequantizeLinear: ONNX Runtime 1.32 keeps the
                        latter in the graph, and the encoder took 1.2 times as long. Never ConvInteger: 7 times.

@@ -68,12 +68,10 @@ def test_the_loss_falls(trained: Trained) -> None:
 
 
 def test_what_is_trained_moves_and_what_is_frozen_stays_bit_for_bit(trained: Trained) -> None:
-    moved = {
-        name: not torch.equal(parameter, trained.begun[name]) for name, parameter in trained.run.model.named_parameters()
-    }
-    trainable = {name for name, parameter in trained.run.model.named_parameters() if parameter.requires_grad}
+    tensors = dict(trained.run.model.named_parameters())
+    trainable = {name for name, parameter in tensors.items() if parameter.requires_grad}
     assert trainable
-    assert {name for name, has in moved.items() if has} == trainable
+    assert {name for name, value in tensors.items() if not torch.equal(value, trained.begun[name])} == trainable
 
 
 def test_a_resumed_run_goes_on_bit_for_bit(trained: Trained) -> None:

@@ -34,8 +34,9 @@ class FourBitLayer(nn.Module):
         super().__init__()
         from bitsandbytes.functional import quantize_4bit
 
+        # Whole blocks: for an odd number of weights bitsandbytes 0.50 compiles its slow way first, a minute on a CPU.
         flat = layer.weight.detach().contiguous().flatten()
-        packed, state = quantize_4bit(flat, blocksize=BLOCK, quant_type="nf4")
+        packed, state = quantize_4bit(F.pad(flat, (0, -len(flat) % BLOCK)), blocksize=BLOCK, quant_type="nf4")
         self.packed = nn.Parameter(packed, requires_grad=False)
         self.scales = nn.Parameter(state.absmax, requires_grad=False)
         self.bias = layer.bias
@@ -50,11 +51,11 @@ class FourBitLayer(nn.Module):
         from bitsandbytes.functional import QuantState, dequantize_4bit, get_4bit_type
 
         state = QuantState(
-            absmax=self.scales, shape=torch.Size([self.shape.numel()]), blocksize=BLOCK, quant_type="nf4",
+            absmax=self.scales, shape=torch.Size([len(self.scales) * BLOCK]), blocksize=BLOCK, quant_type="nf4",
             code=get_4bit_type("nf4", device=self.packed.device), dtype=torch.float32,
         )  # fmt: skip
-        flat: Tensor = dequantize_4bit(self.packed.detach(), state)
-        return flat.view(self.shape)
+        flat: Tensor = dequantize_4bit(self.packed.detach(), state).flatten()
+        return flat[: self.shape.numel()].view(self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
