@@ -11,16 +11,13 @@ import torch
 from torch import nn
 
 from export.lines import Probe
-from export.modules import io_spec
 from export.parity import decoder_numbers, encoder_numbers
 from export.quantize import quantize
 from export.target import TARGETS
-from tests.source import ROOT
-from training.batches import make_preparation
-from training.config import load_config
+from runtime.manifest import Bundle
+from training.checkpoint import load_checkpoint
 from training.techniques.qat import BLOCK, FEWEST, TECHNIQUE, Rounding, in_blocks, in_rows
 
-from .debug import OVERRIDES, random_model
 from .test_quantize import error, one_node, run
 
 RNG = np.random.default_rng(4)
@@ -89,23 +86,21 @@ def test_values_of_nothing_stay_nothing() -> None:
     assert torch.equal(in_rows(torch.zeros(3, 4, 2)), torch.zeros(3, 4, 2))
 
 
-def test_a_rounded_model_computes_what_its_int8_export_does_and_the_exact_one_does_not(tmp_path: Path) -> None:
+def test_a_rounded_model_computes_what_its_int8_export_does_and_the_exact_one_does_not(
+    bundle: Bundle, checkpoint: Path, probe: Probe
+) -> None:
     """A step of the decoder agrees to fp32's rounding. Through the encoder's layers sums in another order tip some
     values over to the next level, and those tip more: it agrees to a tenth of the exact model's error."""
-    model = random_model(1)
-    preparation = make_preparation(load_config([ROOT / "configs" / "debug.yaml"], OVERRIDES))
-    spec, probe, target = io_spec(model, preparation), Probe(preparation), TARGETS.get("onnx")
-    files = target.convert(model, spec, ["int8"], tmp_path)["int8"]
-    encode, decode = (target.load(files[graph]) for graph in ("encode", "decode"))
-
-    def agreement() -> tuple[float, float]:
-        """Lowest PSNR of the encoder's outputs and of the decoder's, in dB."""
-        encoder = encoder_numbers(model, spec, encode, probe.pair)
-        decoder = decoder_numbers(model, spec, decode, probe.pair(spec.widths[0]))
-        return min(encoder["psnr_db"].values()), min(decoder["psnr_db"].values())
-
-    exact = agreement()
-    rounded_layer(model)
-    rounded = agreement()
-    assert rounded[1] > 100 > 60 > exact[1]
-    assert rounded[0] > exact[0] + 15
+    artifact, spec, load = bundle.manifest.choose(["onnx"], "int8"), bundle.manifest.io, TARGETS.get("onnx").load
+    model = rounded_layer(load_checkpoint(checkpoint).model)
+    encode, decode = (load(bundle.path(artifact, graph)) for graph in ("encode", "decode"))
+    rounded = {
+        "encode": encoder_numbers(model, spec, encode, probe.pair),
+        "decode": decoder_numbers(model, spec, decode, probe.pair(spec.widths[0])),
+    }
+    worst = {
+        graph: [min(figures[graph]["psnr_db"].values()) for figures in (artifact.numerics, rounded)]
+        for graph in ("encode", "decode")
+    }
+    assert worst["decode"][0] < 60 and worst["decode"][1] > 100
+    assert worst["encode"][1] > worst["encode"][0] + 15

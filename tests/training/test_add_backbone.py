@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import datasets
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors import safe_open
 
-from tests.source import ROOMS, ROOT
+from .project_copy import copy_project, run
 
 NAME = "two_convolutions"
 FILE = '''"""Two convolutions: 16 px of width a column."""
@@ -32,42 +25,14 @@ def build(channels: int, pretrained: bool) -> nn.Module:
 
 BACKBONE = Backbone(build=build, channels=24, stride=16, height_stride=16, image_channels=1, width_multiple=16)
 '''
-LABEL = "X:1\nL:1/8\n[M:4/4]\nK:C clef=treble\nCDEF GABc|\n"
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with one more file, and beside it a data set of noise."""
-    folder = tmp_path_factory.mktemp("copy")
-    for room in ROOMS:
-        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "bundles")
-        shutil.copytree(ROOT / room, folder / room, ignore=ignored)
-    shutil.copytree(ROOT / "configs", folder / "configs")
+    """The project with one more file."""
+    folder = copy_project(tmp_path_factory.mktemp("copy"))
     (folder / "training" / "backbones" / f"{NAME}.py").write_text(FILE)
-    rng = np.random.default_rng(1)
-    pictures = [Image.fromarray(rng.integers(0, 255, (96, 120), np.uint8)) for _ in range(4)]
-    rows = datasets.Dataset.from_dict({
-        "image": [{"bytes": png(picture), "path": None} for picture in pictures],
-        "transcription": [LABEL] * 4,
-        "filename": [f"noise{number}" for number in range(4)],
-        "symbols": [[[0, 10, 1, 3, 0]]] * 4,
-    }).cast_column("image", datasets.Image())
-    datasets.DatasetDict({"train": rows, "val": rows.select([0])}).save_to_disk(folder / "data")
     return folder
-
-
-def png(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "png")
-    return out.getvalue()
-
-
-def run(copy: Path, room: str, *arguments: str) -> str:
-    """`python -m room` inside the copy, whose packages come before the installed ones."""
-    call = [sys.executable, "-m", room, *arguments]
-    done = subprocess.run(call, cwd=copy, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
