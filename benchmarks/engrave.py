@@ -1,6 +1,6 @@
 """Measures how fast lines are engraved, beside a naive loop over Verovio and CairoSVG.
 
-    pip install cairosvg                # only for the naive loop; left out without it (needs the library libcairo2)
+    pip install -e '.[bench]'           # for the naive loop; left out without it (CairoSVG needs the library libcairo2)
     python benchmarks/engrave.py --lines 100
 
 The naive loop loads a line's MusicXML into Verovio, takes its SVG, has CairoSVG draw it 96 px high and opens the PNG
@@ -32,6 +32,7 @@ from training.data.degrade import degrade
 from training.data.engraver import ENGRAVERS, HEIGHT, draw_many
 from training.data.excerpt import excerpt
 
+EXTRA = "bench"
 CHUNK = 20
 NAIVE = "naive"
 Way = Callable[[list[Tune]], int]
@@ -49,7 +50,7 @@ def ours(name: str, preset: str) -> Way:
 
     def way(tunes: list[Tune]) -> int:
         rngs = [np.random.default_rng(number) for number in range(len(tunes))]
-        drawn = [engraving for engraving in draw_many(engraver, tunes, rngs) if engraving is not None]
+        drawn = [engraving for engraving in draw_many(engraver, [[tune] for tune in tunes], rngs) if engraving is not None]
         for engraving, rng in zip(drawn, rngs, strict=False):
             degrade(engraving.image, preset, rng)
         return len(drawn)
@@ -62,7 +63,7 @@ def naive(scores: dict[int, str]) -> Way | None:
     try:
         import cairosvg
     except (ImportError, OSError) as error:
-        print(f"no naive loop: {error} (pip install cairosvg; apt-get install libcairo2)", file=sys.stderr)
+        print(f"no naive loop: {error} (pip install -e '.[bench]'; apt-get install libcairo2)", file=sys.stderr)
         return None
 
     toolkit = verovio.toolkit()
