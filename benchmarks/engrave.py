@@ -50,7 +50,8 @@ def ours(name: str, preset: str) -> Way:
 
     def way(tunes: list[Tune]) -> int:
         rngs = [np.random.default_rng(number) for number in range(len(tunes))]
-        drawn = [engraving for engraving in draw_many(engraver, [[tune] for tune in tunes], rngs) if engraving is not None]
+        lines = [[tune] for tune in tunes]
+        drawn = [engraving for engraving in draw_many(engraver, lines, rngs) if engraving is not None]
         for engraving, rng in zip(drawn, rngs, strict=False):
             degrade(engraving.image, preset, rng)
         return len(drawn)
