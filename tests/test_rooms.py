@@ -25,8 +25,8 @@ BESIDE = ("tests", "benchmarks", "docs")  # folders that may import any room
 # The extras a room may count on; an entry of a registry may count on the one it names as EXTRA besides.
 EXTRAS = {"runtime": (), "training": ("train",), "export": ("export",), "mobile_bench": ()}
 HEAVY = {
-    "accelerate", "coremltools", "datasets", "executorch", "litert_torch", "matplotlib", "music21", "onnx",
-    "onnxscript", "pandas", "peft", "scipy", "sympy", "tensorboard", "tensorflow", "timm", "torch", "torchvision",
+    "accelerate", "bitsandbytes", "coremltools", "datasets", "executorch", "litert_torch", "matplotlib", "music21",
+    "onnx", "onnxscript", "pandas", "peft", "scipy", "sympy", "tensorboard", "tensorflow", "timm", "torch", "torchvision",
     "transformers", "verovio",
 }  # fmt: skip
 MOST_LINES, MOST_LINES_IN_A_FUNCTION = 350, 60

@@ -1,4 +1,4 @@
-"""QLoRA: LoRA beside weights that lie in memory in 4 bits (NF4), a quarter to an eighth of their bytes.
+"""QLoRA: LoRA beside weights that lie in memory in 4 bits (NF4), a seventh of their bytes.
 
 Dettmers et al. 2023, https://arxiv.org/abs/2305.14314; without their second quantisation, of the scales.
 """
