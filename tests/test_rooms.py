@@ -26,8 +26,8 @@ BESIDE = ("tests", "benchmarks", "docs")  # folders that may import any room
 EXTRAS = {"runtime": (), "training": ("train",), "export": ("export",), "mobile_bench": ()}
 HEAVY = {
     "accelerate", "bitsandbytes", "coremltools", "datasets", "executorch", "litert_torch", "matplotlib", "music21",
-    "onnx", "onnxscript", "pandas", "peft", "scipy", "sympy", "tensorboard", "tensorflow", "timm", "torch", "torchvision",
-    "transformers", "verovio",
+    "onnx", "onnxscript", "pandas", "peft", "scipy", "sympy", "tensorboard", "tensorflow", "timm", "torch",
+    "torchvision", "transformers", "verovio",
 }  # fmt: skip
 MOST_LINES, MOST_LINES_IN_A_FUNCTION = 350, 60
 
