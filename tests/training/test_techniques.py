@@ -107,7 +107,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
     backbone: str, name: str, teacher: Path
 ) -> None:
-    config = configure(backbone, name, *([f"teacher={teacher}"] if name == "distill" else []))
+    calm = ["model.params.dropout=0"]  # chance would hide what three small steps change
+    config = configure(backbone, name, *calm, *([f"teacher={teacher}"] if name == "distill" else []))
     model = random_model(config)
     plain = {key: value.shape for key, value in model.state_dict().items()}
     technique = adapt(model, config)
@@ -115,7 +116,7 @@ def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
     optimizer = make_optimizer(model, config.training.optimizer)
     batch = noise(make_preparation(config))
     found = []
-    for _ in range(3):
+    for _ in range(4):
         output = model(batch.image_BCHW, batch.valid_width_B, batch.tokens_BN)
         sums = losses.sums(batch, output, model, config) | lesson.sums(batch, output)
         loss = torch.stack(list(sums.values())).sum()

@@ -33,7 +33,7 @@ class Collection:
 ALL = (
     Collection(
         "oneills1850", "public domain",
-        "O'Neill's *Music of Ireland*, printed 1903; typed in by Norbert Paap and others", 2009, 1903,
+        "O'Neill's *Music of Ireland*, printed 1903; typed in by Norbert Paap and others", 2009, 1895,
     ),
     Collection(
         "airdsAirs", "public domain",
@@ -42,7 +42,7 @@ ALL = (
     ),
     Collection(
         "ryansMammoth", "public domain", "*Ryan's Mammoth Collection*, printed 1883; typed in by Ray Davies and others",
-        1059, 892,
+        1059, 890,
     ),
     Collection(
         "essenFolksong", "non-commercial use only, further rights unclear",
