@@ -34,6 +34,8 @@ SETS = {  # name -> engraver, degradation, mix
     "wide_scan": ("verovio", "scan", "heldout"),
     "wide_font": ("verovio_gootville", "clean", "heldout"),
     "wide_musescore": ("musescore", "clean", "heldout"),
+    "wide_lilypond": ("lilypond", "clean", "heldout"),
+    "wide_abcjs": ("abcjs", "clean", "heldout"),
 }
 SEED, SIZE = 2026, 1000
 

@@ -17,6 +17,7 @@ from training.data.engraver import EngraveError
 from training.data.svg import Frame
 
 HEADS = frozenset({"hd", "Hd", "HD", "HDD", "breve", "longa"})
+SIGNATURES = frozenset({"sh0", "ft0"})
 GRACE_HEADS = frozenset({"ghd"})
 ACCIDENTALS = frozenset({"sh0", "ft0", "nt0", "dsh0", "dft0"})
 RESTS = frozenset({"r00", "r0", "r1", "r2", "r4", "r8", "r16", "r32", "r64", "r128", "mrest"})
@@ -26,9 +27,10 @@ DRAWN = re.compile(
     r'|<abc type="(?P<type>\w)" row="\d+" col="(?P<col>\d+)" x="(?P<left>[-\d.]+)" y="[-\d.]+"'
     r' width="(?P<width>[\d.]+)"'
 )
-# Where a glyph, text, beam, stem or curve starts. Accidentals of grace notes stand in coordinates of their own.
+# A group, whose y may be scaled; where a glyph or text stands; where a beam, stem, bracket or curve starts.
 ANCHOR = re.compile(
-    r'(?:<use|<text [^<>]*?) ?x="[-\d.]+" y="([-\d.]+)"(?! xlink:href="#(?:sh|ft|nt|dsh|dft)0)|d="M[-\d.]+ ([-\d.]+)'
+    r'<g stroke-width="[\d.]+"(?: transform="scale\((?P<x>[-\d.]+),?(?P<y>[-\d.]*)\)")?'
+    r'|(?:<use|<text [^<>]*?) ?x="[-\d.]+" y="(?P<glyph>[-\d.]+)"(?! xlink:href="#ltr)|d="M[-\d.]+ (?P<line>[-\d.]+)'
 )
 HALF_SPACE = 3.0  # SVG units from a staff position to the next
 
@@ -71,10 +73,14 @@ def check_height(music: str, frame: Frame) -> None:
     Raises:
         EngraveError: a note, beam, bracket, number or mark would be cut off.
     """
+    scale = 1.0
     for found in ANCHOR.finditer(music):
-        y, size = (float(found[1]), HALF_SPACE) if found[1] else (float(found[2]), 0)
-        if not frame.top + size <= y <= frame.bottom - size / 2:
-            raise EngraveError("higher than the picture")
+        if found["glyph"] or found["line"]:
+            y, size = scale * float(found["glyph"] or found["line"]), HALF_SPACE if found["glyph"] else 0
+            if not frame.top + size <= y <= frame.bottom - size / 2:
+                raise EngraveError("higher than the picture")
+        else:
+            scale = float(found["y"] or found["x"] or 1)
 
 
 def read_geometry(music: str, tune: Tune, source: AbcSource, frame: Frame) -> Geometry:
@@ -92,17 +98,13 @@ def read_geometry(music: str, tune: Tune, source: AbcSource, frame: Frame) -> Ge
     for symbol in read_symbols(music):
         index = source.item_at(symbol.column)
         if symbol.kind in head:  # the first one of its kind
-            name = head.pop(symbol.kind)
+            name, index = head.pop(symbol.kind), -1
             places[name] = frame.column(symbol.middle)
-            if name == "key":
-                keys[-1] = _signature(symbol, frame)
+        elif symbol.kind in "cM":
+            places[f"c{index}"] = frame.column(symbol.middle)
         elif symbol.kind == "B":
             x = sum(symbol.lines) / len(symbol.lines) if symbol.lines else symbol.middle
             places[f"m{index}"] = frame.column(x)
-        elif symbol.kind in "cKM":
-            places[f"c{index}"] = frame.column(symbol.middle)
-            if symbol.kind == "K":
-                keys[index] = _signature(symbol, frame)
         elif symbol.kind == "g":
             number = graces[index] = graces.get(index, -1) + 1
             places[f"n{index}_g{number}"] = frame.column(symbol.of(GRACE_HEADS)[-1][0])
@@ -110,13 +112,12 @@ def read_geometry(music: str, tune: Tune, source: AbcSource, frame: Frame) -> Ge
             places |= {f"e{index}": frame.column(x) for x, _ in symbol.of(RESTS)}
         elif symbol.kind == "N":
             places |= {name: frame.column(x) for name, x in _notes(symbol, tune, index, bottom, clefs[index]).items()}
+        if symbol.kind == "K":
+            change = tune.items[index] if index >= 0 else None
+            fifths = int(change.value) if isinstance(change, Change) else tune.key
+            signs = symbol.of(SIGNATURES if fifths else ACCIDENTALS)  # of both, naturals come first
+            keys[index] = sorted((frame.column(x), round((bottom - y) / HALF_SPACE)) for x, y in signs)
     return Geometry(places, keys)
-
-
-def _signature(symbol: Symbol, frame: Frame) -> list[tuple[float, int]]:
-    """Column and staff position of each accidental of a key signature."""
-    bottom = frame.middle + 4 * HALF_SPACE
-    return sorted((frame.column(x), round((bottom - y) / HALF_SPACE)) for x, y in symbol.of(ACCIDENTALS))
 
 
 def _notes(symbol: Symbol, tune: Tune, index: int, bottom: float, clef: str) -> dict[str, float]:

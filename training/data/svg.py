@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import resvg_py
 from PIL import Image
 
-from training.data.engraver import HEIGHT, MIDDLE, STAFF_SPACE
+from training.data.engraver import HEIGHT, STAFF_SPACE, EngraveError
 
 HAIRLINES = re.compile(
     r"#\w+ ellipse, #\w+ path, #\w+ polygon, #\w+ polyline, #\w+ rect \{stroke: ?currentColor;?\}"
@@ -29,6 +29,7 @@ class Frame:
         space: from one staff line to the next.
         jitter: how much lower than row 48 the middle line comes to lie, in px.
         margin: paper left and right of the staff, in px.
+        height: of the picture, in px.
     """
 
     left: float
@@ -37,6 +38,7 @@ class Frame:
     space: float
     jitter: float
     margin: float
+    height: int = HEIGHT
 
     @property
     def scale(self) -> float:
@@ -46,20 +48,20 @@ class Frame:
     @property
     def top(self) -> float:
         """y of the picture's upper edge."""
-        return self.middle - (MIDDLE + self.jitter) / self.scale
+        return self.middle - (self.height / 2 + self.jitter) / self.scale
 
     @property
     def bottom(self) -> float:
         """y of its lower edge."""
-        return self.top + HEIGHT / self.scale
+        return self.top + self.height / self.scale
 
     @property
     def attributes(self) -> str:
         """What the SVG's root says to show this frame and nothing else."""
         width = round((self.right - self.left) * self.scale + 2 * self.margin)
-        box = (self.left - self.margin / self.scale, self.top, width / self.scale, HEIGHT / self.scale)
+        box = (self.left - self.margin / self.scale, self.top, width / self.scale, self.height / self.scale)
         view = " ".join(f"{number:.3f}" for number in box)
-        return f'width="{width}px" height="{HEIGHT}px" viewBox="{view}"'
+        return f'width="{width}px" height="{self.height}px" viewBox="{view}"'
 
     def column(self, x: float) -> float:
         """Pixels from the picture's left edge."""
@@ -79,6 +81,29 @@ def pixels(svg: str, font_files: Sequence[str] = (), family: str | None = None) 
         font_family=family, serif_family=family,
     )  # fmt: skip
     return np.array(Image.open(io.BytesIO(bytes(png))).convert("L"))
+
+
+def whole_line(
+    svg: str, size: re.Pattern[str], frame: Frame, font_files: Sequence[str] = (), family: str | None = None
+) -> np.ndarray:
+    """A drawing of which nothing lies above or below the picture.
+
+    Args:
+        svg: the drawing.
+        size: matches what its root says of its size.
+        frame: the picture.
+        font_files: see `pixels`.
+        family: see `pixels`.
+
+    Raises:
+        EngraveError: something would be cut off.
+    """
+    edge = HEIGHT
+    tall = replace(frame, height=frame.height + 2 * edge)
+    image = pixels(size.sub(tall.attributes, svg, count=1), font_files, family)
+    if min(image[:edge].min(), image[-edge:].min()) < 200:
+        raise EngraveError("higher than the picture")
+    return image[edge:-edge]
 
 
 def without_hairlines(svg: str) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.abc import Bar, Tune
+from runtime.abc import Change, Tune
 from runtime.errors import MissingExtraError
-from training.data.abc_source import AbcSource, Dialect, abc_source
+from training.data.abc_source import AbcSource, Dialect, abc_source, natural_width
 from training.data.abcm2ps_places import check_height, read_geometry
 from training.data.columns import rows
 from training.data.engraver import EngraveError, Engraving
@@ -43,6 +43,7 @@ MUSIC_FONT = Path("/usr/share/abcm2ps/abc2svg.ttf")
 INSTALL = "apt-get install abcm2ps fonts-urw-base35 (or make setup-engravers)"
 SPACE = 6.0  # SVG units of a staff space
 PER_CENTIMETRE = 37.8
+NARROWEST = 140.0  # SVG units; a narrower staff becomes as wide as the page
 STAFF = re.compile(r'd="m([\d.]+) ([\d.]+)\n\th([\d.]+)')
 DEFINED = re.compile(r"<defs>.*?</defs>", re.S)
 ROW = re.compile(r'<abc type="\w" row="(\d+)"')
@@ -71,10 +72,12 @@ def draw_style(tune: Tune, rng: np.random.Generator) -> Style:
         "flatbeams": int(rng.random() < 0.15), "straightflags": int(rng.random() < 0.12),
         "flatbeamgracing": int(rng.random() < 0.2), "squarebreve": int(rng.random() < 0.3),
         "gracespace": f"{rng.uniform(5, 8):.1f} {rng.uniform(7, 10):.1f} {rng.uniform(9, 13):.1f}",
-        "dblrepbar": rng.choice([":][:", ":||:", ":|:"]), "stretchlast": 0,
+        "dblrepbar": rng.choice([":][:", ":||:", ":|:"]), "stretchlast": 0, "cancelkey": int(rng.random() < 0.5),
     }  # fmt: skip
-    if rng.random() < 0.75:
-        width = natural_width(tune) * rng.uniform(0.8, 1.5)
+    if Change("key", "0") in tune.items:  # nothing but naturals says so
+        settings["cancelkey"] = 1
+    width = natural_width(tune) * rng.uniform(0.8, 1.5)
+    if width > NARROWEST and rng.random() < 0.75:
         settings |= {"staffwidth": f"{width / PER_CENTIMETRE:.2f}cm", "stretchlast": 1}
     head = f'rx="{rng.uniform(3.9, 4.2):.2f}" ry="{rng.uniform(2.7, 3.0):.2f}"\n'
     return Style(
@@ -86,12 +89,6 @@ def draw_style(tune: Tune, rng: np.random.Generator) -> Style:
         jitter=float(rng.uniform(-1.5, 1.5)),
         margin=float(rng.uniform(2, 12)),
     )
-
-
-def natural_width(tune: Tune) -> float:
-    """About how wide abcm2ps draws a line of its own accord, in SVG units (within 15 % for 9 lines of 10)."""
-    events = sum(4 + 21 * float(e.duration if e.rest != "Z" else 1) ** 0.5 for e in tune.events)
-    return 30 + 7 * abs(tune.key) + 17 * sum(isinstance(item, Bar) for item in tune.items) + events
 
 
 class Abcm2ps:
@@ -140,7 +137,7 @@ def engrave(lines: list[tuple[AbcSource, Style]]) -> list[str | EngraveError]:
         music_rows.append(text.count("\n"))
     options = ["-A", "-q", "-g", "-O", "-", "-"]
     done = subprocess.run([command, *options], input=text, capture_output=True, text=True, timeout=30 + len(lines))
-    complaints = {int(row): message for row, message in MESSAGE.findall(done.stderr) if message != "Bad tie"}
+    complaints = {int(row): message for row, message in MESSAGE.findall(done.stderr)}
     drawn = {int(row[1]): svg + "</svg>" for svg in done.stdout.split("</svg>") if (row := ROW.search(svg))}
     out: list[str | EngraveError] = []
     for first, last in zip([0, *music_rows], music_rows, strict=False):
