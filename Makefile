@@ -8,7 +8,7 @@ PAGE ?= tests/data/demo.png
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-cluster demo test test-slow check docs wheel lock clean
+.PHONY: help setup setup-cluster setup-engravers demo test test-slow check docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -37,6 +37,11 @@ setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
 
 setup-cluster: setup  ## what `omr-data build --executor ray` and its test need besides (Ray, 270 MB)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[cluster]'
+
+setup-engravers:  ## the programs that draw lines besides Verovio: Debian packages (as root), and abcjs into build/node
+	apt-get install --yes abcm2ps fonts-urw-base35 musescore3 lilypond
+	command -v npm || apt-get install --yes nodejs npm
+	npm install --no-audit --no-fund --prefix build/node abcjs@6.7.2 linkedom@0.18.15
 
 demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI and a picture in out/demo
 	$(BIN)/omr-transcribe $(PAGE) -o out/demo/ --overlay out/demo/overlay.png

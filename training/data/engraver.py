@@ -82,21 +82,4 @@ def as_read(page: np.ndarray) -> np.ndarray:
     return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
 
 
-def normalised(page: np.ndarray) -> np.ndarray:
-    """A picture of one staff at any size, brought to 7 px a staff space by the reader's own staff finder.
-
-    Raises:
-        EngraveError: the finder sees no staff.
-    """
-    inked = np.argwhere(page < 128)
-    if not len(inked):
-        raise EngraveError("an empty picture")
-    (top, left), (bottom, right) = inked.min(0), inked.max(0) + 1
-    page = np.pad(page[top:bottom, left:right], 60, constant_values=255)
-    staff = find_staff(page)
-    if staff is None:
-        raise EngraveError("no staff found in the picture")
-    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
-
-
 ENGRAVERS = Registry("training.data.engravers", "ENGRAVER", "engraver")
