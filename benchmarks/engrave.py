@@ -50,11 +50,11 @@ def ours(name: str, preset: str) -> Way:
 
     def way(tunes: list[Tune]) -> int:
         rngs = [np.random.default_rng(number) for number in range(len(tunes))]
-        lines = [[tune] for tune in tunes]
-        drawn = [engraving for engraving in draw_many(engraver, lines, rngs) if engraving is not None]
-        for engraving, rng in zip(drawn, rngs, strict=False):
-            degrade(engraving.image, preset, rng)
-        return len(drawn)
+        drawn = draw_many(engraver, [[tune] for tune in tunes], rngs)
+        for engraving, rng in zip(drawn, rngs, strict=True):
+            if engraving:
+                degrade(engraving.image, preset, rng)
+        return sum(engraving is not None for engraving in drawn)
 
     return way
 
@@ -90,15 +90,16 @@ def main() -> int:
     args = parser.parse_args()
     verovio.enableLog(verovio.LOG_OFF)
     sources = [source for source in load_sources()[0] if source.split == "train"]
-    tunes = [excerpt(sources, args.seed, index, MIXES["train"])[0] for index in range(args.lines)]
+    tunes = [excerpt(sources, args.seed, index, MIXES["train"])[0] for index in range(2 * args.lines)]
     ways: dict[str, Way] = {}
     for name in ("verovio", "abcm2ps"):
+        way = ours(name, "clean")
         try:
-            ways |= {name: ours(name, "clean"), f"{name}, degraded": ours(name, "train")}
-            ways[name](tunes[:1])
+            tunes = [tune for tune in tunes if way([tune])]  # some are too high for a picture
+            ways |= {name: way, f"{name}, degraded": ours(name, "train")}
         except MissingExtraError as error:
             print(error, file=sys.stderr)
-            ways = {way: draw for way, draw in ways.items() if not way.startswith(name)}
+    tunes = tunes[: args.lines]
     loop = naive({id(tune): to_musicxml(tune).decode() for tune in tunes})
     ways |= {NAIVE: loop} if loop else {}
     seconds: dict[str, float] = defaultdict(float)
