@@ -13,6 +13,7 @@ SYMBOL_CLASSES = (
 )  # fmt: skip
 POSITION_CLASSES = ("none", *(str(n) for n in range(-20, 29)))
 DURATION_CLASSES = ("none", *(str(d) for d in DURATIONS))
+DURATION_CLASS = {duration: number for number, duration in enumerate(DURATIONS, 1)}
 
 Row = tuple[int, int, int, int, int]  # atom index, x in pixels, symbol class, staff position class, duration class
 
@@ -102,7 +103,7 @@ def _classes(tune: Tune, atom: Atom, clef: str) -> tuple[int, int, int]:
     item = tune.items[atom.item]
     if not isinstance(item, Event):
         return 0, 0, 0
-    duration = 1 + DURATIONS.index(item.duration) if item.duration in DURATIONS else 0
+    duration = DURATION_CLASS.get(item.duration, 0)
     if atom.role == "rest":
         return SYMBOL_CLASSES.index("bar_rest" if item.rest == "Z" else "rest"), 0, 0 if item.rest == "Z" else duration
     if atom.text in ("[", "]", "{", "{/", "}"):

@@ -64,7 +64,7 @@ class Style:
 
 
 def draw_style(tune: Tune, rng: np.random.Generator) -> Style:
-    """A style at random; its width is about 0.8 to 1.5 times the natural one, or the natural one."""
+    """A style at random; its width is about 0.8 to 1.3 times the natural one."""
     own_glyphs = bool(rng.random() < 0.7)
     settings = {
         "notespacingfactor": f"{rng.uniform(1.2, 1.7):.2f}", "stemheight": f"{rng.uniform(18, 23):.1f}",
@@ -76,7 +76,7 @@ def draw_style(tune: Tune, rng: np.random.Generator) -> Style:
     }  # fmt: skip
     if Change("key", "0") in tune.items:  # nothing but naturals says so
         settings["cancelkey"] = 1
-    width = natural_width(tune) * rng.uniform(0.8, 1.5)
+    width = natural_width(tune) * rng.uniform(0.8, 1.3)
     if width > NARROWEST and rng.random() < 0.75:
         settings |= {"staffwidth": f"{width / PER_CENTIMETRE:.2f}cm", "stretchlast": 1}
     head = f'rx="{rng.uniform(3.9, 4.2):.2f}" ry="{rng.uniform(2.7, 3.0):.2f}"\n'
