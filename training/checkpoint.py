@@ -1,9 +1,10 @@
 """Checkpoints: folders that are written whole or not at all, without pickle.
 
-    weights.safetensors   what reads: averaged weights
+    weights.safetensors   what reads: averaged weights of the plain model, whatever the technique added merged into them
     config.yaml           the resolved configuration
     tokenizer.json
-    training.safetensors  what goes on: the weights themselves, the optimizer's tensors, random states
+    training.safetensors  what goes on: the weights themselves, the optimizer's tensors, random states; the base and its
+                          adapters apart, and the averages of what was merged
     progress.json         step, place in the data, sums of the log
 
 Reading needs the first three only; the shipped checkpoint has no more (its weights are in half precision).
