@@ -104,6 +104,10 @@ class Event:
         """True for notes with flags or beams."""
         return not self.rest and self.duration < 2
 
+    def tuplet_left(self, before: int) -> int:
+        """Events of a tuplet that are still to come after this one, where `before` were to come before it."""
+        return max(0, (self.tuplet[2] if self.tuplet else before) - 1)
+
     @property
     def dots(self) -> int:
         """Augmentation dots: 0 to 2."""
@@ -176,6 +180,16 @@ def voices(items: Sequence[Item]) -> dict[int, int]:
             voice = 1 if isinstance(item, Bar) else 2
         elif isinstance(item, Event):
             out[index] = voice
+    return out
+
+
+def clefs_in_force(tune: Tune) -> list[str]:
+    """The clef at each item of a line, a change included."""
+    out: list[str] = []
+    clef = tune.clef
+    for item in tune.items:
+        clef = item.value if isinstance(item, Change) and item.kind == "clef" else clef
+        out.append(clef)
     return out
 
 

@@ -44,6 +44,11 @@ from .errors import OmrError
 class AbcError(OmrError):
     """ABC text that can't be read as one voice of printed music."""
 
+    @property
+    def cause(self) -> str:
+        """The message without what belongs to this text alone, so that causes can be counted."""
+        return re.sub(r"[\d/]+|'.*?'", "*", str(self))
+
 
 NOTHING = Event()
 

@@ -31,7 +31,8 @@ from .data.staff_space import warn_of_small_staves
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
-from .technique import Lesson, Technique, counts, get_technique
+from .parameters import counts_of
+from .technique import Lesson, Technique, get_technique
 
 
 def say(text: str) -> None:
@@ -151,12 +152,12 @@ def build_run(
 
 def adapt(model: MusicTrOCR, config: Config) -> Technique:
     """Let the configuration's technique change a model, and say what it has and what is trained."""
-    params, (total, _) = config.model.params, counts(model)
+    params, total = config.model.params, counts_of(model).total
     say(f"model: {total / 1e6:.2f}M parameters, {params.vision_model_name}, {params.memory} memory")
     technique = get_technique(config.technique)
     done = technique.apply(model, config)
     model.train()
-    _, trained = counts(model)
+    trained = counts_of(model).trainable
     say(f"technique {config.technique.name}: {done}; {trained:,} parameters are trained ({trained / total:.2%})")
     return technique
 

@@ -103,9 +103,3 @@ def learnt(config: Config) -> str:
     if config.training.init_from:
         return "all"
     return "encoder" if config.model.params.pretrained else "none"
-
-
-def counts(model: nn.Module) -> tuple[int, int]:
-    """Numbers of all parameters and of those that are trained."""
-    parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

@@ -12,8 +12,9 @@ from runtime.errors import ConfigError
 from training.backbone import get_backbone
 from training.config import Config
 from training.model import MusicTrOCR
+from training.parameters import counts_of
 from training.run import adapt
-from training.technique import counts, get_technique, learnt
+from training.technique import get_technique, learnt
 from training.techniques._adapters import adapted_layers
 from training.techniques.qlora import BLOCK, FourBitLayer, size
 
@@ -110,15 +111,15 @@ def test_the_whole_model_shrinks_to_its_packed_bytes() -> None:
     adapters = sum(p.numel() * p.element_size() for name, p in model.named_parameters() if ".lora_" in name)
     saved = size(plain) - (size(model) - adapters)
     assert saved == pytest.approx((32 - 4.5) / 8 * dense, rel=1e-3)
-    assert dense > 0.9 * counts(plain)[0]
+    assert dense > 0.9 * counts_of(plain).total
 
 
 @pytest.mark.parametrize("technique", ["lora", "qlora"])
 def test_what_is_trained_grows_with_the_rank(technique: str) -> None:
-    trained = {rank: counts(with_adapters(technique, f"rank={rank}")[0])[1] for rank in (4, 8, 16)}
+    trained = {rank: counts_of(with_adapters(technique, f"rank={rank}")[0]).trainable for rank in (4, 8, 16)}
     assert trained[8] == 2 * trained[4]
     assert trained[16] == 4 * trained[4]
-    whole = counts(with_adapters("full")[0])[0]
+    whole = counts_of(with_adapters("full")[0]).total
     assert trained[16] < 0.2 * whole
 
 

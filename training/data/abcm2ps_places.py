@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from runtime.abc import CLEF_BOTTOM, Change, Event, Tune
+from runtime.abc import CLEF_BOTTOM, Change, Event, Tune, clefs_in_force
 from training.data.abc_source import AbcSource
 from training.data.columns import Geometry
 from training.data.engraver import EngraveError
@@ -131,13 +131,3 @@ def _notes(symbol: Symbol, tune: Tune, index: int, bottom: float, clef: str) -> 
     places = {f"n{index}_{number}": x for number, (x, _) in enumerate(heads)}
     signs = [number for number, pitch in enumerate(event.pitches) if pitch.accidental]
     return places | {f"a{index}_{n}": x for n, (x, _) in zip(signs, symbol.of(ACCIDENTALS), strict=True)}
-
-
-def clefs_in_force(tune: Tune) -> list[str]:
-    """The clef at each item of a line."""
-    out: list[str] = []
-    clef = tune.clef
-    for item in tune.items:
-        clef = item.value if isinstance(item, Change) and item.kind == "clef" else clef
-        out.append(clef)
-    return out

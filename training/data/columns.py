@@ -55,7 +55,12 @@ class Geometry:
 
 def position_class(step: int, clef: str) -> int:
     """Class of a diatonic step on the staff of a clef."""
-    return min(max(step - CLEF_BOTTOM[clef], -20), 28) + 21
+    return _on_staff(step - CLEF_BOTTOM[clef])
+
+
+def _on_staff(position: int) -> int:
+    """Class of a staff position; those beyond the outermost classes count as they do."""
+    return min(max(position, -20), 28) + 21
 
 
 def rows(tune: Tune, geometry: Geometry) -> list[Row]:
@@ -70,7 +75,7 @@ def rows(tune: Tune, geometry: Geometry) -> list[Row]:
             fifths = int(change.value) if isinstance(change, Change) else tune.key
             sign = SYMBOL_CLASSES.index("key_sharp" if fifths > 0 else "key_flat" if fifths else "=")
             accidentals = geometry.keys.get(atom.item, [])
-            out += [(number, round(x), sign, min(max(position, -20), 28) + 21, 0) for x, position in accidentals]
+            out += [(number, round(x), sign, _on_staff(position), 0) for x, position in accidentals]
             continue
         place = _place(tune, atom, geometry)
         if place is not None:

@@ -67,14 +67,14 @@ def read_sources(collections: tuple[str, ...]) -> tuple[list[Source], Counter[st
             source = in_scope(Source(name, title[1].strip() if title else "", parse(text, strict=True)))
             (simple if source.simple else wide).append(source)
         except AbcError as error:
-            left_out[re.sub(r"[\d/]+|'.*?'", "*", str(error))] += 1
+            left_out[error.cause] += 1
     for collection in (c for c in collections if c in SCORES):
         for name, tune in scores(collection):
             try:
                 source = Source(name, "", tune, piece=name.rsplit("/", 1)[0])
                 wide.append(replace(in_scope(source), simple=None))  # simple lines stay those of the tunes
             except AbcError as error:
-                left_out[re.sub(r"[\d/]+|'.*?'", "*", str(error))] += 1
+                left_out[error.cause] += 1
     return share_items(join_splits(assign_splits(simple), wide)), left_out
 
 

@@ -49,6 +49,22 @@ class Engraver(Protocol):
         """
 
 
+class Program:
+    """A held-out engraver that is a slow program with a `draw_many` of its own: one line is a run of one."""
+
+    held_out = True
+
+    def draw_many(self, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
+        """Draw lines in one run of the program; None where one can't be drawn."""
+        raise NotImplementedError
+
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
+        drawn = self.draw_many([tune], [rng])[0]
+        if drawn is None:
+            raise EngraveError(f"{type(self).__name__} can't draw the line as it should be")
+        return drawn
+
+
 def draw_many(
     engraver: Engraver, lines: list[list[Tune]], rngs: list[np.random.Generator], clutter: float = 0.0
 ) -> list[Engraving | None]:

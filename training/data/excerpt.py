@@ -34,7 +34,7 @@ class Mix:
     invented: float = 0.35
     clefs: tuple[tuple[str, float], ...] = (("treble", 0.55), ("bass", 0.25), ("alto", 0.2))
     drilled: float = 0.0  # lines with more of what models get wrong
-    wide: bool = False  # all of printed music; otherwise one simple voice, `corpus.simplify`
+    wide: bool = False  # all of printed music; otherwise one simple voice, `scope.simplify`
     grand: bool = False  # two staves
     clutter: float = 0.0  # lines with lyrics, words, fingerings and the like, which are not labelled
 
@@ -199,6 +199,7 @@ def drill(tune: Tune, rng: np.random.Generator) -> Tune:
     """More of what models get wrong: ties, triplets, single grace notes with and without a stroke."""
     ties, triplets, graces = (float(rng.choice([0, 0.08, 0.25])) for _ in range(3))
     items: list[Item] = []
+    left = 0  # of a tuplet
     for item in tune.items:
         previous = items[-1] if items else None
         if not isinstance(item, Event) or item.rest:
@@ -208,23 +209,16 @@ def drill(tune: Tune, rng: np.random.Generator) -> Tune:
             items.append(
                 replace(item, pitches=tuple(replace(p, accidental="") for p in previous.pitches), graces=())
             )  # fmt: skip
-        elif rng.random() < triplets and item.duration in (1, 2, 4) and not tuplets_open(items):
+        elif rng.random() < triplets and item.duration in (1, 2, 4) and not left:
             items += _triplet(item, rng)
+            continue
         elif rng.random() < graces and not item.graces:
             step = item.pitches[-1].step + int(rng.integers(-3, 4))
             items.append(replace(item, graces=(Grace((Pitch(step),), slash=rng.random() < 0.5),)))
         else:
             items.append(item)
+        left = item.tuplet_left(left) if isinstance(item, Event) else left
     return replace(tune, items=tuple(_close_ties(items)))
-
-
-def tuplets_open(items: list[Item]) -> bool:
-    """Whether a tuplet goes on after the last item."""
-    left = 0
-    for item in items:
-        if isinstance(item, Event):
-            left = max(0, (item.tuplet[2] if item.tuplet else left) - 1)
-    return left > 0
 
 
 def _triplet(event: Event, rng: np.random.Generator) -> list[Item]:

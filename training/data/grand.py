@@ -8,11 +8,10 @@ from fractions import Fraction
 import numpy as np
 
 from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Item, Pitch, Tune
-from training.data.rework import bar_lengths
+from training.data.rework import LENGTHS, bar_lengths
 from training.data.transpose import fits_staff
 
 FIGURES = ("whole", "chords", "broken", "walking")
-LENGTHS = tuple(Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2"))
 
 
 def lower_staff(upper: Tune, rng: np.random.Generator) -> Tune | None:

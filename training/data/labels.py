@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -85,7 +84,7 @@ def canonical(text: str) -> tuple[str, str]:
     try:
         tune = abc_reader.parse(text, strict=True)
     except abc_reader.AbcError as error:
-        return "", re.sub(r"[\d/]+|'.*?'", "*", str(error))
+        return "", error.cause
     return (abc.write(tune), "") if tune.events else ("", "no notes")
 
 

@@ -10,7 +10,7 @@ import base64
 import functools
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +24,7 @@ FINE = 40  # px of an em when letters are drawn, before they are brought to size
 
 @dataclass(frozen=True)
 class Word:
-    """A word at its baseline, in px; `anchor` is Pillow's: "ls" left, "ms" middle, "rs" right."""
+    """A word at its baseline, in px or a drawing's units; `anchor` is Pillow's: "ls" left, "ms" middle, "rs" right."""
 
     text: str
     x: float
@@ -33,6 +33,10 @@ class Word:
     anchor: str = "ls"
     bold: bool = False
     italic: bool = False
+
+    def moved(self, scale: float, left: float, top: float) -> Word:
+        """The same in pixels of a picture where its drawing's origin stands at (left, top)."""
+        return replace(self, x=left + self.x * scale, y=top + self.y * scale, size=self.size * scale)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from runtime.abc import Bar, Change, Event, Item, LineBreak, Overlay, Pitch, Tune, voices
+from runtime.abc import Bar, Change, Event, LineBreak, Overlay, Pitch, Tune, clefs_in_force, voices
 from runtime.sounding import octave_shift
 from training.data.clutter import Clutter
 from training.data.mei_layer import LayerStyle, Pair, layer
@@ -96,15 +96,10 @@ def to_mei(staves: Sequence[Tune], clutter: Clutter | None = None) -> str:
 
 def _sounding(tune: Tune) -> Tune:
     """MEI gives notes under an octave clef the octave in which they sound, our labels the one in which they stand."""
-    items: list[Item] = []
-    shift = octave_shift(tune.clef)
-    if not shift and not any(isinstance(item, Change) and item.kind == "clef" for item in tune.items):
-        return tune
-    for item in tune.items:
-        if isinstance(item, Change) and item.kind == "clef":
-            shift = octave_shift(item.value)
-        items.append(_octaves(item, shift) if isinstance(item, Event) and shift else item)
-    return replace(tune, items=tuple(items))
+    shifts = map(octave_shift, clefs_in_force(tune))
+    pairs = zip(tune.items, shifts, strict=True)
+    moved = (_octaves(item, shift) if isinstance(item, Event) and shift else item for item, shift in pairs)
+    return replace(tune, items=tuple(moved))
 
 
 def _octaves(event: Event, shift: int) -> Event:

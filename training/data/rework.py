@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from runtime.abc import CLEF_BOTTOM, DURATIONS, Bar, Change, Event, Item, Overlay, Pitch, Tune
+from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Item, Overlay, Pitch, Tune
 from runtime.measures import meter_length
 from runtime.sounding import sound
 from training.data.transpose import LOWEST, fits_staff, move
@@ -22,6 +22,7 @@ TUPLETS = {
     Fraction(3): ((2, 3, Fraction(1)), (4, 3, Fraction(1))),
     Fraction(1): ((3, 2, Fraction(1, 2)), (5, 4, Fraction(1, 4)), (6, 4, Fraction(1, 4))),
 }
+LENGTHS = tuple(Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2"))  # of what accompanies a line
 NEAR_CLEFS = {
     "treble": ("bass", "alto", "treble-8"), "bass": ("tenor", "treble"), "alto": ("treble", "bass"),
     "tenor": ("bass", "treble"), "treble-8": ("treble", "bass"),
@@ -34,7 +35,7 @@ def tuplets(tune: Tune, rng: np.random.Generator) -> Tune:
     left = 0
     for item in tune.items:
         if isinstance(item, Event):
-            left = max(0, (item.tuplet[2] if item.tuplet else left) - 1)
+            left = item.tuplet_left(left)
             free = not left and not item.tuplet and item.pitches and not item.tie
             if free and item.duration in TUPLETS and rng.random() < 0.2:
                 items += _tuplet(item, rng)
@@ -129,7 +130,7 @@ def _free_places(tune: Tune) -> list[int]:
             before = tune.items[index - 1] if index else None
             if not (left or tied or second or before is None or isinstance(before, Change | Overlay)):
                 out.append(index)
-            left = max(0, (item.tuplet[2] if item.tuplet else left) - 1)
+            left = item.tuplet_left(left)
             tied = item.tie
     return out[1:]
 
@@ -168,22 +169,18 @@ def second_voice(tune: Tune, rng: np.random.Generator, share: float) -> Tune:
 
 def bar_lengths(tune: Tune) -> list[Fraction]:
     """Length of each bar in eighths, tuplets applied."""
-    out = [Fraction(0) for _ in tune.bars()]
-    number = 0
-    pairs = list(sound(tune))
-    heard = {id(item): sounded.length * 8 for item, sounded in pairs if sounded is not None}
-    for number, bar in enumerate(tune.bars()):
-        out[number] = sum((heard[id(item)] for item in bar if isinstance(item, Event)), Fraction(0))
-    return out
+    heard = (sounded.length * 8 for _, sounded in sound(tune) if sounded is not None)
+    return [
+        sum((next(heard) for item in bar if isinstance(item, Event)), Fraction(0)) for bar in tune.bars()
+    ]
 
 
 def _voice(length: Fraction, top: int, clef: str, rng: np.random.Generator) -> list[Item]:
     """Notes and rests of that length in all, under `top`."""
-    pieces = [d for d in (Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2")) if d in DURATIONS]
     out: list[Item] = []
     step = top - int(rng.integers(1, 5))
     while length > 0:
-        fitting = [d for d in pieces if d <= length]
+        fitting = [d for d in LENGTHS if d <= length]
         if not fitting:
             return []
         weights = np.array([float(d) ** 0.7 if d >= 1 else 0.25 for d in fitting])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from training.data.engraver import EngraveError
 from training.data.lettering import Word
@@ -36,22 +36,10 @@ class Drawing:
     meters: list[float] = field(default_factory=list)
     lines: list[float] = field(default_factory=list)
     extent: tuple[float, float] = (1e9, -1e9)
-    words: list[DrawnWord] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
 
     def reach(self, y: float, height: float = GLYPH_HALF) -> None:
         self.extent = min(self.extent[0], y - height), max(self.extent[1], y + height)
-
-
-@dataclass(frozen=True)
-class DrawnWord:
-    """A text of the SVG, in its units."""
-
-    word: Word
-
-    def moved(self, scale: float, left: float, top: float) -> Word:
-        """In pixels of a picture where the SVG's origin stands at (left, top)."""
-        word = self.word
-        return replace(word, x=left + word.x * scale, y=top + word.y * scale, size=word.size * scale)
 
 
 def read_svg(svg: str) -> Drawing:
@@ -132,8 +120,7 @@ def _read_words(out: Drawing, group: ElementTree.Element, kind: str) -> None:
         content = "".join(str(span.text) for span in spans)
         anchor = {"middle": "ms", "end": "rs"}.get(text.get("text-anchor", ""), "ls")
         x, y = float(text.get("x", 0)), float(text.get("y", 0))
-        word = Word(content, x, y, max(sizes), anchor, bold=kind in BOLD, italic=kind in ITALIC)
-        out.words.append(DrawnWord(word))
+        out.words.append(Word(content, x, y, max(sizes), anchor, bold=kind in BOLD, italic=kind in ITALIC))
         if kind == "ending":
             out.reach(y - 150, 150)
 

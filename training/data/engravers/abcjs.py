@@ -13,7 +13,7 @@ import numpy as np
 from runtime.abc import Tune
 from runtime.errors import MissingExtraError
 from training.data.abc_source import Dialect, abc_source, natural_width
-from training.data.engraver import EngraveError, Engraving
+from training.data.engraver import EngraveError, Engraving, Program
 from training.data.svg import Frame, whole_line
 
 DIALECT = Dialect(
@@ -38,16 +38,8 @@ STAFF_LINE = re.compile(r'd="M ([\d.]+) ([\d.]+) L ([\d.]+) \2 L \3 ([\d.]+) L \
 SIZE = re.compile(r'style="[^"]*" height="[\d.]+" width="[\d.]+"')
 
 
-class Abcjs:
+class Abcjs(Program):
     """Draws through node."""
-
-    held_out = True
-
-    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
-        drawn = self.draw_many([tune], [rng])[0]
-        if drawn is None:
-            raise EngraveError("abcjs can't draw the line as it should be")
-        return drawn
 
     def draw_many(self, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
         """Draw lines in one run of node."""

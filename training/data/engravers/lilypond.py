@@ -12,7 +12,7 @@ import numpy as np
 
 from runtime.abc import Tune
 from runtime.errors import MissingExtraError
-from training.data.engraver import EngraveError, Engraving
+from training.data.engraver import EngraveError, Engraving, Program
 from training.data.lilypond_text import to_lilypond
 from training.data.svg import Frame, whole_line
 
@@ -32,16 +32,8 @@ STAFF_LINE = re.compile(
 SIZE = re.compile(r'width="[\d.]+mm" height="[\d.]+mm" viewBox="[^"]*"')
 
 
-class LilyPond:
+class LilyPond(Program):
     """Draws through the lilypond command, which takes a second to start and a fifth of one for a line."""
-
-    held_out = True
-
-    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
-        drawn = self.draw_many([tune], [rng])[0]
-        if drawn is None:
-            raise EngraveError("LilyPond drew no line")
-        return drawn
 
     def draw_many(self, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
         """Draw lines in one run of the program."""

@@ -17,7 +17,7 @@ from runtime.abc import Bar, Tune, atoms
 from runtime.errors import MissingExtraError
 from runtime.measures import cut
 from runtime.notation import to_musicxml
-from training.data.engraver import EngraveError, Engraving
+from training.data.engraver import EngraveError, Engraving, Program
 from training.data.svg import Frame, whole_line
 
 # A page so wide that every line stays one line. MuseScore takes it from its own format only, neither from MusicXML
@@ -38,16 +38,8 @@ STAFF_LINE = re.compile(r'<polyline class="StaffLines"[^>]* points="([-\d.]+),([
 SIZE = re.compile(r'width="[\d.]+px" height="[\d.]+px" viewBox="[^"]*"')
 
 
-class MuseScore:
+class MuseScore(Program):
     """Draws through the mscore3 command, from MusicXML."""
-
-    held_out = True
-
-    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
-        drawn = self.draw_many([tune], [rng])[0]
-        if drawn is None:
-            raise EngraveError("MuseScore can't draw the line as it should be")
-        return drawn
 
     def draw_many(self, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
         """Draw lines in one run of the program, which takes a second to start."""

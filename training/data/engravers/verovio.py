@@ -78,18 +78,17 @@ class VerovioEngraver:
         return rasterise(svg, staves, place)
 
     def _svg(self, staves: Sequence[Tune], rng: np.random.Generator, clutter: Clutter) -> tuple[str, Place]:
-        style: dict[str, object] = {name: float(rng.uniform(*span)) for name, span in STYLES.items()}
-        style["beamMaxSlope"] = round(float(str(style["beamMaxSlope"])))
-        font = str(rng.choice(self.fonts))
-        place = Place(float(rng.uniform(-1.5, 1.5)), float(rng.uniform(2, 12)))
-        numbers: dict[str, object] = {"pageMarginLeft": BRACE_ROOM if len(staves) > 1 else 0}
-        numbers |= {"mnumInterval": 1 if clutter.bar_numbers else 0}
-        if clutter.words or clutter.lyrics:
-            place = Place(place.jitter, place.margin, str(rng.choice(["serif", "sans"])))
-        if any(event.rest == "Z" and event.duration > 1 for staff in staves for event in staff.events):
-            numbers["multiRestStyle"] = str(rng.choice(REST_STYLES))
+        drawn = {name: float(rng.uniform(*span)) for name, span in STYLES.items()}
+        style = {**OPTIONS, **drawn, "beamMaxSlope": round(drawn["beamMaxSlope"]), "font": str(rng.choice(self.fonts))}
+        jitter, margin = float(rng.uniform(-1.5, 1.5)), float(rng.uniform(2, 12))
+        lettered = clutter.words or clutter.lyrics
+        place = Place(jitter, margin, str(rng.choice(["serif", "sans"])) if lettered else "serif")
+        rests = any(event.rest == "Z" and event.duration > 1 for staff in staves for event in staff.events)
+        style["multiRestStyle"] = str(rng.choice(REST_STYLES)) if rests else "auto"
+        style["pageMarginLeft"] = BRACE_ROOM if len(staves) > 1 else 0
+        style["mnumInterval"] = 1 if clutter.bar_numbers else 0
         toolkit = self.toolkit()
-        toolkit.setOptions({**OPTIONS, "multiRestStyle": "auto", **style, **numbers, "font": font})
+        toolkit.setOptions(style)
         try:
             mei = to_mei(staves, clutter)
         except CannotEncode as error:
@@ -105,7 +104,7 @@ class Place:
 
     jitter: float
     margin: float
-    family: str = "serif"
+    family: str
 
 
 def rasterise(svg: str, staves: Sequence[Tune], place: Place) -> Engraving:
