@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from runtime.abc import write
 from runtime.errors import OmrError, run_command
-from training.data.corpus import load_sources
-from training.data.dataset import MIXES
-from training.data.excerpt import excerpt
+from training.data.dataset.build import MIXES
+from training.data.lines.excerpt import excerpt
+from training.data.sources.corpus import load_sources
 
 MOST = 20  # draws for each label wanted, after which the rest is taken not to exist
 

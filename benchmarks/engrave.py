@@ -26,11 +26,11 @@ from PIL import Image
 from runtime.abc import Tune
 from runtime.errors import MissingExtraError, run_command
 from runtime.notation import to_musicxml
-from training.data.corpus import load_sources
-from training.data.dataset import MIXES
-from training.data.degrade import degrade
-from training.data.engraver import ENGRAVERS, HEIGHT, draw_many
-from training.data.excerpt import excerpt
+from training.data.dataset.build import MIXES
+from training.data.degradation.degrade import degrade
+from training.data.engraving.engraver import ENGRAVERS, HEIGHT, draw_many
+from training.data.lines.excerpt import excerpt
+from training.data.sources.corpus import load_sources
 
 EXTRA = "bench"
 CHUNK = 20

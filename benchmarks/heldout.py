@@ -42,7 +42,7 @@ SEED, SIZE = 2026, 1000
 
 def built(folder: Path, name: str) -> Path:
     """The folder of a set, built if it isn't there."""
-    from training.data.dataset import Recipe, build
+    from training.data.dataset.build import Recipe, build
 
     engraver, preset, mix = SETS[name]
     recipe = Recipe(SIZE, SEED, (engraver,), mix=mix, splits=("test",), degrade=preset)
@@ -54,7 +54,7 @@ def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[tuple[st
     """(name, reference, reading) of a set's lines, by PyTorch in fp32."""
     from training.batches import Lines
     from training.checkpoint import load_checkpoint
-    from training.data.hub import open_split
+    from training.data.dataset.hub import open_split
     from training.evaluate import evaluate
 
     loaded = load_checkpoint(checkpoint)
@@ -71,7 +71,7 @@ def read_bundle(bundle: Path, folder: Path, limit: int) -> list[tuple[str, str, 
 
     from runtime.image import prepare
     from runtime.reader import Reader
-    from training.data.dataset import open_dataset
+    from training.data.dataset.build import open_dataset
 
     reader = Reader(bundle)
     rows = open_dataset(folder)["test"]

@@ -25,12 +25,12 @@ from runtime.abc import Tune, write
 from runtime.abc_reader import parse
 from runtime.errors import run_command
 from runtime.notation import parts, to_musicxml
-from tests.training.data.faithful import drawn, implied, mutated, svg_of
-from training.data.corpus import load_sources
-from training.data.dataset import MIXES
-from training.data.engraver import EngraveError
-from training.data.engravers.verovio import ENGRAVER
-from training.data.excerpt import excerpt
+from tests.training.data.engraving.faithful import drawn, implied, mutated, svg_of
+from training.data.dataset.build import MIXES
+from training.data.engraving.engraver import EngraveError
+from training.data.engraving.engravers.verovio import ENGRAVER
+from training.data.lines.excerpt import excerpt
+from training.data.sources.corpus import load_sources
 
 Heard = list[tuple[tuple[str, ...], Fraction]]  # pitches from low to high, quarters; 0 for grace notes
 

@@ -30,8 +30,8 @@ from runtime.geometry import StaffGeometry
 from runtime.notation import to_musicxml
 from runtime.page import find_staves
 from tests.runtime.photograph import photograph
-from training.data.corpus import load_sources
-from training.data.splits import Source
+from training.data.sources.corpus import load_sources
+from training.data.sources.splits import Source
 
 FONTS = ("Leipzig", "Bravura", "Gootville", "Leland", "Petaluma")
 UNITS = 180  # of a staff space in Verovio's drawing

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.source import ROOT, Source, project, registries
-from training.data.collections import ALL
+from training.data.sources.collections import ALL
 
 
 def help_of(command: str, *subcommand: str) -> str:
@@ -34,6 +34,20 @@ def entries(package: str) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         lines.append([f"`{row.path.stem}`", row.summary, *([row.extra() or ""] if needs_extra else [])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def folders(parent: str, order: str) -> str:
+    """A table of the packages in a folder, in the order of their use: what each is for, its files and registries."""
+    present = {init.parent.name for init in (ROOT / parent).glob("*/__init__.py")}
+    assert present == set(order.split()), f"{parent} holds {sorted(present)}: give all, in order"
+    lines = [["folder", "what it is for", "holds"], ["---"] * 3]
+    for name in order.split():
+        inside = sorted((ROOT / parent / name).iterdir())
+        held = [path.stem for path in inside if path.suffix == ".py" and path.stem != "__init__"]
+        held += [f"{path.name}/" for path in inside if (path / "__init__.py").exists()]
+        summary = Source(ROOT, ROOT / parent / name / "__init__.py").summary
+        lines.append([f"`{name}/`", summary, ", ".join(f"`{file}`" for file in held)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -69,7 +83,7 @@ def collections() -> str:
 
 def notations() -> str:
     """A table of what is labelled and what is drawn beside it."""
-    from training.data.notation import NOTATIONS
+    from training.data.lines.notation import NOTATIONS
 
     lines = [["notation", "in a label", "comes from"], ["---"] * 3]
     for row in NOTATIONS:
@@ -80,7 +94,7 @@ def notations() -> str:
 
 def presets() -> str:
     """A table of the degradation presets: step, what its strength counts, largest strength and chance in each."""
-    from training.data.degrade import PRESETS, step
+    from training.data.degradation.degrade import PRESETS, step
 
     single = {name: looks[0].doses for name, looks in PRESETS.items() if len(looks) == 1}
     names = sorted({name for doses in single.values() for name in doses}, key=lambda name: (step(name).stage, name))

@@ -12,9 +12,9 @@ import numpy as np
 from runtime.engine import Floats, Integers
 from runtime.geometry import Grey
 from runtime.image import Preparation, batch, bucket_for, prepare
-from training.data.degrade import degrade
-from training.data.engraver import ENGRAVERS
-from training.data.excerpt import Mix, excerpt
+from training.data.degradation.degrade import degrade
+from training.data.engraving.engraver import ENGRAVERS
+from training.data.lines.excerpt import Mix, excerpt
 
 BARS = (1, 2, 3, 4, 6, 8)  # of the lines tried, in order
 SEED = 20

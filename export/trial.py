@@ -14,8 +14,8 @@ from runtime.image import batch, prepare
 from runtime.metrics import sequence_accuracy, ser
 from training.batches import decode_picture
 from training.checkpoint import Loaded
-from training.data.hub import open_split
-from training.data.labels import label_form
+from training.data.dataset.hub import open_split
+from training.data.dataset.labels import label_form
 
 from .lines import Pictures, by_bucket
 from .parity import Rows, read

@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 
 from runtime.abc import Tune
-from training.data.dataset import COLUMNS, Job, make_row
-from training.data.engraver import ENGRAVERS
-from training.data.excerpt import Mix, excerpt
+from training.data.dataset.build import COLUMNS, Job, make_row
+from training.data.engraving.engraver import ENGRAVERS
+from training.data.lines.excerpt import Mix, excerpt
 
 
 def line(seed: int, number: int, bars: int = 1) -> Tune:

@@ -76,7 +76,7 @@ def test_one_broken_entry_leaves_its_neighbours_alone(fruit: Registry) -> None:
 
 
 def test_the_projects_registries_are_found() -> None:
-    assert {"training.backbones", "training.data.engravers", "runtime.engines"} <= set(OURS)
+    assert {"training.backbones", "training.data.engraving.engravers", "runtime.engines"} <= set(OURS)
 
 
 @pytest.mark.parametrize(("package", "name"), ENTRIES)

@@ -98,9 +98,9 @@ def evaluate_command(arguments: Sequence[str]) -> int:
 
     from .batches import Lines
     from .checkpoint import load_checkpoint
-    from .data.hub import open_split
-    from .data.labels import label_form
-    from .data.staff_space import warn_of_small_staves
+    from .data.dataset.hub import open_split
+    from .data.dataset.labels import label_form
+    from .data.dataset.staff_space import warn_of_small_staves
     from .evaluate import evaluate
     from .precision import processor_name, settle_device
 

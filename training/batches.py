@@ -26,8 +26,8 @@ from runtime.tokenizer import AtomTokenizer, Tokenizer
 
 from .backbone import Backbone, get_backbone
 from .config import Config
-from .data.degrade import check
-from .data.degrade import degrade as degraded
+from .data.degradation.degrade import check
+from .data.degradation.degrade import degrade as degraded
 from .order import Item, Place
 
 IGNORED = -100  # a label that is not learnt; PyTorch's convention
@@ -98,12 +98,12 @@ class Lines(Dataset[Sample]):
     """Lines of a split, prepared for a model.
 
     Args:
-        rows: a split as `training.data.hub.open_split` gives it.
+        rows: a split as `training.data.dataset.hub.open_split` gives it.
         preparation: how pictures are prepared.
         tokenizer: of the model.
         stride: px of width a column covers.
         seed: of the degradation.
-        degrade: preset of `training.data.degrade`, empty for none.
+        degrade: preset of `training.data.degradation.degrade`, empty for none.
         share: of the pictures degraded.
     """
 

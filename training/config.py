@@ -59,7 +59,7 @@ class DataConfig:
     channels: int = 0  # 0: what the backbone takes
     whiten: bool = True
     width_buckets: tuple[int, ...] = ()  # px; empty: the shipped ones, scaled to the height
-    degrade: str = ""  # preset of training.data.degrade; empty: clean pictures
+    degrade: str = ""  # preset of training.data.degradation.degrade; empty: clean pictures
     degrade_share: float = 0.7  # of the pictures seen
     train_limit: int = 0  # lines of the train split used; 0: all
     eval_limit: int = 128  # lines of the val split read at each evaluation

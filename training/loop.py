@@ -28,7 +28,7 @@ from . import losses
 from .batches import Batch, Sample
 from .checkpoint import newest
 from .config import Config, save_config
-from .data.hub import make_tokenizer
+from .data.dataset.hub import make_tokenizer
 from .evaluate import evaluate
 from .journal import Journal
 from .optim import learning_rate_factor

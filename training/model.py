@@ -47,7 +47,7 @@ class Output(NamedTuple):
 
 def dense_classes() -> tuple[int, int, int]:
     """Numbers of symbol, staff position and duration classes."""
-    from .data.columns import DURATION_CLASSES, POSITION_CLASSES, SYMBOL_CLASSES
+    from .data.engraving.columns import DURATION_CLASSES, POSITION_CLASSES, SYMBOL_CLASSES
 
     return len(SYMBOL_CLASSES), len(POSITION_CLASSES), len(DURATION_CLASSES)
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from .batches import make_preparation
 from .config import Config
-from .data.hub import make_tokenizer
+from .data.dataset.hub import make_tokenizer
 from .model import MusicTrOCR
 
 # Tokenizers of published configurations that can't be opened without the hub's consent -> number of token ids.

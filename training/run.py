@@ -25,9 +25,9 @@ from .checkpoint import (
     take_weights,
 )
 from .config import Config
-from .data.hub import open_split
-from .data.labels import label_form
-from .data.staff_space import warn_of_small_staves
+from .data.dataset.hub import open_split
+from .data.dataset.labels import label_form
+from .data.dataset.staff_space import warn_of_small_staves
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan

@@ -14,7 +14,7 @@ from runtime.image import Preparation, batch, prepare
 from runtime.tokenizer import AtomTokenizer
 from training.batches import make_preparation
 from training.checkpoint import load_checkpoint
-from training.data.engraver import ENGRAVERS
+from training.data.engraving.engraver import ENGRAVERS
 from training.run import Run
 from training.techniques.distill import Teacher, divergence, lesson, reprepared
 

@@ -12,7 +12,7 @@ from training import losses
 from training.batches import IGNORED, Batch, Lines, column_labels, make_preparation
 from training.checkpoint import build_model
 from training.config import Config, load_config
-from training.data.hub import make_tokenizer, open_split
+from training.data.dataset.hub import make_tokenizer, open_split
 from training.model import MusicTrOCR
 from training.optim import make_optimizer
 from training.order import Item

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from runtime.errors import OmrError, run_command
-from training.data.executor import EXECUTORS
+from training.data.dataset.executor import EXECUTORS
 
 
 def png(name: str) -> Path:
@@ -75,18 +75,18 @@ def main(argv: list[str] | None = None) -> int:
         return build(args)
     if args.command == "tokenizer":
         from runtime.tokenizer import BpeTokenizer
-        from training.data.dataset import open_dataset
+        from training.data.dataset.build import open_dataset
 
         learnt = BpeTokenizer.train(open_dataset(args.folder)["train"]["transcription"], args.size)
         learnt.save(args.out)
         print(json.dumps({"file": str(args.out), "entries": learnt.vocab_size}))
     elif args.command == "show":
-        from training.data.sheet import contact_sheet
+        from training.data.inspection.sheet import contact_sheet
 
         contact_sheet(args.folder, args.split, args.degrade, args.out, args.rows)
         print(args.out)
     elif args.command == "degradations":
-        from training.data.sheet import degradations_sheet
+        from training.data.inspection.sheet import degradations_sheet
 
         degradations_sheet(args.out)
         print(args.out)
@@ -98,12 +98,12 @@ def main(argv: list[str] | None = None) -> int:
 def stats(args: argparse.Namespace) -> None:
     """omr-data stats."""
     from runtime.tokenizer import load_tokenizer
-    from training.data.stats import Figures, count, drawn, summary
+    from training.data.inspection.stats import Figures, count, drawn, summary
 
     splits = count(args.folder, load_tokenizer(args.tokenizer) if args.tokenizer else None)
     print(drawn(sum(splits.values(), Figures())), file=sys.stderr)
     if args.plot:
-        from training.data.plot import plot
+        from training.data.inspection.plot import plot
 
         plot(splits, args.plot)
     print(json.dumps(summary(args.folder, splits)))
@@ -111,12 +111,12 @@ def stats(args: argparse.Namespace) -> None:
 
 def build(args: argparse.Namespace) -> int:
     """omr-data build."""
-    from training.data.collections import COLLECTIONS
-    from training.data.dataset import MIXES, Recipe
-    from training.data.dataset import build as build_dataset
-    from training.data.degrade import NAMES
-    from training.data.engraver import ENGRAVERS
-    from training.data.splits import SPLITS
+    from training.data.dataset.build import MIXES, Recipe
+    from training.data.dataset.build import build as build_dataset
+    from training.data.degradation.degrade import NAMES
+    from training.data.engraving.engraver import ENGRAVERS
+    from training.data.sources.collections import COLLECTIONS
+    from training.data.sources.splits import SPLITS
 
     known = [name for name, _ in SPLITS]
     splits = tuple(args.splits or known)

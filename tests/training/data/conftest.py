@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.data.corpus import load_sources
-from training.data.splits import Source
+from training.data.sources.corpus import load_sources
+from training.data.sources.splits import Source
 
 
 @pytest.fixture(scope="session")

@@ -30,12 +30,13 @@ def test_other_code_makes_its_own_value(monkeypatch: pytest.MonkeyPatch) -> None
     assert cache.kept("numbers", lambda: [3]) == [3]
 
 
-def test_the_fingerprint_follows_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["runtime/abc.py", "training/data/sources/musicxml/lines.py"])
+def test_the_fingerprint_follows_the_source(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     monkeypatch.setattr(cache, "ROOT", tmp_path)
+    (tmp_path / file).parent.mkdir(parents=True)
     for text in ("a = 1", "a = 2", "a = 1"):
-        (tmp_path / "runtime").mkdir(exist_ok=True)
-        (tmp_path / "runtime" / "abc.py").write_text(text)
+        (tmp_path / file).write_text(text)
         found.append(cache.fingerprint.__wrapped__())
     assert found[0] == found[2] != found[1]
 

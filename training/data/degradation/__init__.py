@@ -1,0 +1,1 @@
+"""Pictures spoilt as scanners and cameras do it."""

@@ -1,0 +1,22 @@
+"""Straight moves of places: what a 3x3 matrix does, there and back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.data.degradation.degrade import Moved, Places
+
+
+def straight(matrix: np.ndarray) -> Moved:
+    """Places moved by a 3x3 matrix (a homography)."""
+    return Moved(_by(matrix), _by(np.linalg.inv(matrix)))
+
+
+def _by(matrix: np.ndarray) -> Places:
+    (a, b, c), (d, e, f), (g, h, i) = [[float(value) for value in row] for row in matrix]
+
+    def places(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        depth = g * xs + (h * ys + i)
+        return (a * xs + (b * ys + c)) / depth, (d * xs + (e * ys + f)) / depth
+
+    return places

@@ -1,0 +1,19 @@
+"""Coloured or yellowed paper: darker than white, with a grain and stains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.data.degradation.degradations._texture import clouds
+from training.data.degradation.degrade import Change, Rng, Stage
+
+GRAIN, STAINS = 0.05, 0.12  # of the strength: deviation of fine fibres and of soft stains
+
+
+def toned(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.ndarray:
+    fibres, stains = clouds(picture.shape, 0.25 * space, rng), clouds(picture.shape, 4 * space, rng)
+    level = 1 - strength * (1 + GRAIN * fibres + STAINS * stains)
+    return picture * np.clip(level, 0, 1)
+
+
+DEGRADATION = Change(Stage.PAPER, "share of the light the paper swallows", toned)

@@ -1,0 +1,101 @@
+"""Engravers draw a tune as a picture. Each is a file in `engravers/`; its name there is its command-line name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from runtime.abc import Tune
+from runtime.errors import OmrError
+from runtime.image import Preparation, prepare
+from runtime.page import find_staff
+from runtime.registry import Registry
+from training.data.engraving.columns import Row
+
+HEIGHT = 96  # px
+STAFF_SPACE = 7.0  # px
+MIDDLE = 48.0  # row of the middle staff line
+
+
+class EngraveError(Exception):
+    """A tune that this engraver can't draw; the caller takes another."""
+
+
+@dataclass(frozen=True)
+class Engraving:
+    """A line of music as uint8 grey [96, W], 7 px a staff space, and where its symbols stand (empty where unknown)."""
+
+    image: np.ndarray
+    symbols: list[Row]
+
+
+class Engraver(Protocol):
+    """Draws lines; `held_out` ones are refused by training."""
+
+    held_out: bool
+
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
+        """Draw a tune in a style that `rng` chooses.
+
+        Args:
+            tune: one staff.
+            rng: draws the style.
+            clutter: share of lines with words and signs that aren't labelled, where the engraver can.
+
+        Raises:
+            EngraveError: this engraver can't draw it.
+        """
+
+
+class Program:
+    """A held-out engraver that is a slow program with a `draw_many` of its own: one line is a run of one."""
+
+    held_out = True
+
+    def draw_many(self, tunes: list[Tune], rngs: list[np.random.Generator]) -> list[Engraving | None]:
+        """Draw lines in one run of the program; None where one can't be drawn."""
+        raise NotImplementedError
+
+    def draw(self, tune: Tune, rng: np.random.Generator, clutter: float = 0.0) -> Engraving:
+        drawn = self.draw_many([tune], [rng])[0]
+        if drawn is None:
+            raise EngraveError(f"{type(self).__name__} can't draw the line as it should be")
+        return drawn
+
+
+def draw_many(
+    engraver: Engraver, lines: list[list[Tune]], rngs: list[np.random.Generator], clutter: float = 0.0
+) -> list[Engraving | None]:
+    """Draw several lines, at once where the engraver is a slow program that can; None where one can't be drawn.
+
+    Raises:
+        OmrError: lines of several staves, and an engraver that draws one.
+    """
+    several = any(len(staves) > 1 for staves in lines)
+    if several and not hasattr(engraver, "draw_staves"):
+        raise OmrError("this engraver draws one staff; expected verovio for a mix of grand staves")
+    if hasattr(engraver, "draw_many"):
+        drawn: list[Engraving | None] = engraver.draw_many([staves[0] for staves in lines], rngs)
+        return drawn
+    out: list[Engraving | None] = []
+    for staves, rng in zip(lines, rngs, strict=True):
+        try:
+            one = len(staves) == 1
+            out.append(engraver.draw(staves[0], rng, clutter) if one else engraver.draw_staves(staves, rng))
+        except EngraveError:
+            out.append(None)
+    return out
+
+
+def as_read(page: np.ndarray) -> np.ndarray:
+    """A degraded picture as the reader would cut it; its middle rows where no staff is found, so that it counts."""
+    staff = find_staff(page)
+    if staff is None:
+        top = (page.shape[0] - HEIGHT) // 2
+        return page[top : top + HEIGHT]
+    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
+
+
+ENGRAVERS = Registry("training.data.engraving.engravers", "ENGRAVER", "engraver")
