@@ -25,6 +25,7 @@ from .joining import numbered
 from .output import Outputs, write_whole
 from .overlay import png
 from .reader import NoStaffError, Page, Reader
+from .search import Search
 
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pdf")
 
@@ -66,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--bundle", metavar="DIR", help="bundle to read with (default: the shipped pocket)")
     made.add_argument("--engine", metavar="NAME", help=f"what runs it: {', '.join(ENGINES.names())}")
     made.add_argument("--precision", metavar="NAME", help="precision of the bundle, such as fp32 or int8")
+    made.add_argument(
+        "--beam",
+        type=int,
+        default=1,
+        metavar="N",
+        help="candidates kept while reading: slower, fewer errors (default: 1)",
+    )
     made.add_argument("--overlay", metavar="PNG", help="picture of the systems found and what they read as")
     made.add_argument("--json", action="store_true", help="one JSON object a page on stdout")
     return made
@@ -76,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     outputs = Outputs.planned(options.outputs, options.overlay)
     paths = _expanded(options.files)
-    reader = _open(options.bundle, options.engine, options.precision)
+    reader = _open(options.bundle, options.engine, options.precision, Search(options.beam))
     names = _names(paths)
     read: list[ReadFile] = []
     tunes: list[str] = []
@@ -127,8 +135,8 @@ def read_file(reader: Reader, path: Path, overlays: bool = False) -> ReadFile:
     return ReadFile(path, pages, pictures)
 
 
-def _open(bundle: str | None, engine: str | None, precision: str | None) -> Reader:
-    reader = Reader(bundle, engine, precision)
+def _open(bundle: str | None, engine: str | None, precision: str | None, search: Search) -> Reader:
+    reader = Reader(bundle, engine, precision, search=search)
     name, artifact = reader.bundle.manifest.name, reader.artifact
     whose = f"shipped bundle {name}" if bundle is None else f"bundle {bundle} ({name})"
     why = "as asked" if engine or precision else "the first of its manifest that runs here"

@@ -79,6 +79,8 @@ class _Search:
     """The beams of one sample."""
 
     width: int
+    penalty: float
+    margin: float
     beams: list[tuple[float, list[int]]] = field(default_factory=lambda: [(0.0, [])])
     ended: list[Reading] = field(default_factory=list)
 
@@ -101,29 +103,48 @@ class _Search:
 
     @property
     def done(self) -> bool:
-        """Enough readings ended, or the best of them beats the best that is still open."""
+        """Enough readings ended, or the best of them beats the best that is still open, by the margin."""
         if len(self.ended) >= self.width or not self.beams:
             return True
         total, tokens = self.beams[0]
-        return any(reading.log_probability >= total / len(tokens) for reading in self.ended)
+        still_open = (total + self.margin) / len(tokens) ** self.penalty
+        return any(score(reading, self.penalty) >= still_open for reading in self.ended)
 
-    def result(self) -> Reading:
+    def result(self) -> list[Reading]:
+        """What ended, best first; where nothing did, the best that was cut."""
         total, tokens = self.beams[0] if self.beams else (-math.inf, [])
         cut = Reading(tokens, total / max(1, len(tokens)), False)
-        return max(self.ended, key=lambda reading: reading.log_probability, default=cut)
+        return sorted(self.ended, key=lambda reading: -score(reading, self.penalty)) or [cut]
 
 
-def beam(decoder: Decoder, batch: int, begin: int, end: int, limit: int, width: int = 4) -> list[Reading]:
-    """Beam search; readings are compared by mean log-probability.
+def score(reading: Reading, length_penalty: float) -> float:
+    """Log-probability divided by length to the power `length_penalty`: 0 the whole reading's, 1 a token's mean."""
+    length = len(reading.tokens) + reading.finished
+    return reading.log_probability * float(max(1, length) ** (1 - length_penalty))
 
-    A sample's search ends when one of its readings has a better mean than every one still open. An open one
-    could still improve, but waiting for that would cost steps on every line for a gain on few.
+
+def candidates(
+    decoder: Decoder,
+    batch: int,
+    begin: int,
+    end: int,
+    limit: int,
+    width: int = 4,
+    length_penalty: float = 1.0,
+    margin: float = 0.0,
+) -> list[list[Reading]]:
+    """Beam search: the readings of each row that ended, best first by `score`.
+
+    A sample's search ends when one of its readings has a better score than every one still open. An open one
+    could still improve its mean, but waiting for that would cost steps on every line for a gain on few.
 
     Args:
         decoder, batch, begin, end, limit: as for `greedy`.
-        width: beams a sample; 1 reads what `greedy` reads.
+        width: beams a sample.
+        length_penalty: see `score`; larger ones favour longer readings.
+        margin: nats by which an open reading must fall behind before a search ends, for more candidates.
     """
-    searches = [_Search(width) for _ in range(batch)]
+    searches = [_Search(width, length_penalty, margin) for _ in range(batch)]
     live = list(range(batch))
     token: NDArray[np.int64] = np.full(batch, begin, np.int64)
     for position in range(limit):
@@ -143,3 +164,10 @@ def beam(decoder: Decoder, batch: int, begin: int, end: int, limit: int, width: 
         decoder.keep(np.array(rows))
         token = np.array([tokens[-1] for sample in live for _, tokens in searches[sample].beams])
     return [search.result() for search in searches]
+
+
+def beam(
+    decoder: Decoder, batch: int, begin: int, end: int, limit: int, width: int = 4, length_penalty: float = 1.0
+) -> list[Reading]:
+    """The best of `candidates` for each row; a width of 1 reads what `greedy` reads."""
+    return [found[0] for found in candidates(decoder, batch, begin, end, limit, width, length_penalty)]

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .decode import Reading, greedy
-from .engine import load_engine
+from .decode import Reading
+from .engine import Floats, Integers, Memory, load_engine
 from .errors import InputError
 from .geometry import Grey
 from .image import batch, bucket_for, prepare
 from .joining import join_lines
 from .manifest import read_bundle
 from .page import find_staff, lay_out
+from .search import Search
 
 SHIPPED = Path(__file__).parent / "bundles" / "pocket"
 AROUND = 1.5  # staff spaces between a staff and its outline
@@ -69,6 +70,7 @@ class Reader:
         engine: name of an engine; the first of the bundle that runs here without it.
         precision: name of a precision; the bundle's first without it.
         threads: most threads to use; 0 leaves it to the engine.
+        search: how lines are read; greedily without it.
 
     Raises:
         OmrError: no such bundle, engine or precision, or a damaged bundle.
@@ -80,11 +82,13 @@ class Reader:
         engine: str | None = None,
         precision: str | None = None,
         threads: int = 0,
+        search: Search | None = None,
     ) -> None:
         self.bundle = read_bundle(SHIPPED if bundle_dir is None else bundle_dir)
         self.engine, self.artifact = load_engine(self.bundle, engine, precision, threads)
         self.tokenizer = self.bundle.tokenizer()
         self.preparation = self.bundle.manifest.preparation
+        self.search = search or Search()
 
     def read_page(self, grey: Grey) -> Page:
         """Reads all systems of a page.
@@ -129,11 +133,20 @@ class Reader:
         for rows in self._batches(lines):
             image, widths = batch([lines[row] for row in rows], self.preparation)
             memory = self.engine.encode(image, widths)
+            spec = self.engine.spec
+            seen = self._columns_seen(memory, image, widths)
             decoder = self.engine.start(memory)
-            limit = self.engine.spec.slots[-1]
-            found = greedy(decoder, len(rows), self.tokenizer.bos_id, self.tokenizer.eos_id, limit)
+            found = self.search.read(decoder, len(rows), self.tokenizer, spec.slots[-1], seen, spec.columns)
             readings.update(zip(rows, found, strict=True))
         return [readings[row] for row in range(len(lines))]
+
+    def _columns_seen(self, memory: Memory, image: Floats, widths: Integers) -> list[Floats] | None:
+        """Column logits of each row without padding; None where the model has no such head."""
+        logits = memory.column_logits
+        if logits is None:
+            return None
+        columns = -(-widths * logits.shape[1] // image.shape[-1])
+        return [row[:count] for row, count in zip(logits, columns, strict=True)]
 
     def _batches(self, lines: Sequence[Grey]) -> Iterator[list[int]]:
         """Rows of at most BATCH lines that share a bucket: what a line reads as must not hang on its neighbours."""

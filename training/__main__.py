@@ -12,6 +12,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from runtime.errors import ConfigError, OmrError, run_command
@@ -76,10 +77,9 @@ def value_of(config: Config, key: str) -> object:
     return value
 
 
-def evaluate_command(arguments: Sequence[str]) -> int:
-    """Read a split freely and print percentages; the last line is JSON."""
+def evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="omr-train evaluate", description="Read a split greedily in fp32 and count errors."
+        prog="omr-train evaluate", description="Read a split freely in fp32 and count errors."
     )
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a run's folder, a checkpoint, or pocket"
@@ -88,13 +88,28 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     parser.add_argument("--split", default="test", help="(default: test)")
     parser.add_argument("--limit", type=int, default=0, help="lines to read, from the start (default: all)")
     parser.add_argument("--batch-size", type=int, default=64, help="lines read at once (default: 64)")
+    parser.add_argument("--beam", type=int, default=1, metavar="N", help="candidates kept (default: 1, greedy)")
+    parser.add_argument(
+        "--length-penalty", type=float, default=1.0, help="power of the length that divides scores (default: 1)"
+    )
+    parser.add_argument(
+        "--column-weight", type=float, default=0.5,
+        help="of the column head beside the decoder in choosing among candidates (default: 0.5)",
+    )  # fmt: skip
     parser.add_argument("--degrade", default="", metavar="PRESET", help="degrade the pictures first")
     parser.add_argument("--seed", type=int, default=2, help="of the degradation (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--dump", type=Path, metavar="FILE", help="write each reading as a JSON line: name, abc, reference"
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def evaluate_command(arguments: Sequence[str]) -> int:
+    """Read a split freely and print percentages; the last line is JSON."""
+    options = evaluate_parser().parse_args(arguments)
+
+    from runtime.search import Search
 
     from .batches import Lines
     from .checkpoint import load_checkpoint
@@ -104,6 +119,7 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     from .evaluate import evaluate
     from .precision import processor_name, settle_device
 
+    search = Search(options.beam, options.length_penalty, options.column_weight)
     device = settle_device(options.device)
     loaded = load_checkpoint(options.checkpoint)
     labels = label_form(loaded.config.data.labels, loaded.tokenizer)
@@ -113,7 +129,7 @@ def evaluate_command(arguments: Sequence[str]) -> int:
         rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade
     )
     found, readings = evaluate(
-        loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True
+        loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True, search=search
     )
     if options.dump:
         texts = [
@@ -125,7 +141,8 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     about = {
         "checkpoint": str(loaded.folder), "dataset": options.dataset, "split": options.split,
         "degrade": options.degrade,
-        "seed": options.seed, "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "seed": options.seed, "search": asdict(search),
+        "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "processor": processor_name(device), "python": platform.python_version(),
     }  # fmt: skip
     text = json.dumps(found | about)

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from tqdm import tqdm
 
 from runtime.image import bucket_for
 from runtime.metrics import cer, note_accuracy, percent, sequence_accuracy, ser
+from runtime.search import Search
 from runtime.tokenizer import Tokenizer
 
 from .batches import IGNORED, Batch, Lines
-from .decoder import KeysValues
+from .decoding import read_batch
 from .model import MusicTrOCR
 from .order import Item
-
-SLOTS = (64, 128, 256, 512, 1024, 2048)
 
 
 @dataclass(frozen=True)
@@ -44,50 +42,6 @@ class Reading:
     reference_ids: list[int]
     ids: list[int]
     abc: str
-
-
-@torch.no_grad()
-def read_batch(model: MusicTrOCR, batch: Batch, begin: int, end: int, limit: int) -> list[list[int]]:
-    """Greedy reading of a batch with cached keys and values.
-
-    Args:
-        model: in evaluation mode.
-        batch: only its pictures are looked at.
-        begin: id of the token a line starts with.
-        end: id of the token it stops with.
-        limit: tokens a line may have.
-
-    Returns:
-        Tokens of each line, without begin and end.
-    """
-    encoded = model.encode(batch.image_BCHW, batch.valid_width_B)
-    count, heads, _, width = encoded.cross[0].keys.shape
-    token_B = torch.full((count,), begin, device=batch.image_BCHW.device)
-    done_B = torch.zeros_like(token_B, dtype=torch.bool)
-    own = [
-        KeysValues(*(encoded.cross[0].keys.new_zeros(count, heads, SLOTS[0], width) for _ in range(2)))
-        for _ in encoded.cross
-    ]
-    read: list[Tensor] = []
-    for position in range(min(limit, model.params.max_seq_len)):
-        if position == own[0].keys.shape[2]:
-            larger = next(slots for slots in SLOTS if slots > position)
-            own = [
-                KeysValues(*(F.pad(part, (0, 0, 0, larger - position)) for part in cache)) for cache in own
-            ]
-        logits_BV, new = model.step(
-            token_B, torch.full_like(token_B, position), own, encoded.cross, encoded.mask_B11T
-        )
-        for cache, slice_ in zip(own, new, strict=True):
-            cache.keys[:, :, position] = slice_.keys[:, :, 0]
-            cache.values[:, :, position] = slice_.values[:, :, 0]
-        token_B = logits_BV.argmax(-1).masked_fill(done_B, end)
-        done_B = done_B | (token_B == end)
-        read.append(token_B)
-        if bool(done_B.all()):
-            break
-    rows = torch.stack(read, 1).tolist() if read else [[] for _ in range(count)]
-    return [row[: row.index(end)] if end in row else row for row in rows]
 
 
 def batches(lines: Lines, rows: list[int], batch_size: int) -> Iterator[Batch]:
@@ -126,8 +80,9 @@ def evaluate(
     precision: AbstractContextManager[object] | None = None,
     longest: int = 0,
     show: bool = False,
+    search: Search = Search(),  # noqa: B008 - frozen
 ) -> tuple[dict[str, float], list[Reading]]:
-    """Read lines greedily and compare.
+    """Read lines and compare.
 
     Args:
         model: in evaluation mode.
@@ -138,6 +93,7 @@ def evaluate(
         precision: an autocast context; none: fp32.
         longest: tokens a reading may have beyond its longest reference; 0: as many as the model can.
         show: progress bar.
+        search: how they are read.
 
     Returns:
         Percentages (`ser` over tokens, `cer`, `note_accuracy`, `sequence_accuracy`, `column_accuracy` over
@@ -157,11 +113,10 @@ def evaluate(
             for name, value in teacher_forced(model, moved).items():
                 sums[name] = sums.get(name, 0.0) + value
             most = batch.targets_BN.shape[1] + longest if longest else model.params.max_seq_len
-            found = read_batch(model, moved, tokenizer.bos_id, tokenizer.eos_id, most)
-            for name, reference, ids in zip(batch.names, batch.transcriptions, found, strict=True):
-                readings.append(
-                    Reading(name, reference, tokenizer.encode(reference), ids, tokenizer.decode(ids))
-                )
+            found = read_batch(model, moved, tokenizer, most, search)
+            for name, reference, read in zip(batch.names, batch.transcriptions, found, strict=True):
+                text = tokenizer.decode(read.tokens)
+                readings.append(Reading(name, reference, tokenizer.encode(reference), read.tokens, text))
             bar.update(len(found))
     return score(readings) | means(sums) | {
         "lines": len(rows),

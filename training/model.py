@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from runtime.columns import SIZES
 from runtime.errors import ConfigError
 
 from .backbone import Backbone, get_backbone
@@ -47,9 +48,8 @@ class Output(NamedTuple):
 
 def dense_classes() -> tuple[int, int, int]:
     """Numbers of symbol, staff position and duration classes."""
-    from .data.engraving.columns import DURATION_CLASSES, POSITION_CLASSES, SYMBOL_CLASSES
-
-    return len(SYMBOL_CLASSES), len(POSITION_CLASSES), len(DURATION_CLASSES)
+    symbol, position, duration = SIZES.values()
+    return symbol, position, duration
 
 
 class MusicTrOCR(nn.Module):

@@ -12,7 +12,7 @@ from runtime.metrics import sequence_accuracy
 from tests.music import rows
 from training.batches import Batch, decode_picture
 from training.checkpoint import SHIPPED, WEIGHTS, load_checkpoint
-from training.evaluate import read_batch
+from training.decoding import read_batch
 from training.order import Place
 
 LINES = 200
@@ -36,5 +36,6 @@ def test_pocket_reads_lines_in_their_bucket_and_in_the_next_alike() -> None:
                 image, valid = batch([lines[n] for n in numbers[start : start + 16]], preparation)
                 nothing = torch.zeros(0)
                 pictures = Batch(torch.from_numpy(image), torch.from_numpy(valid), *[nothing] * 4, [], [], Place())
-                found += read_batch(loaded.model, pictures, loaded.tokenizer.bos_id, loaded.tokenizer.eos_id, 256)
+                read = read_batch(loaded.model, pictures, loaded.tokenizer, 256)
+                found += [reading.tokens for reading in read]
     assert sequence_accuracy(readings[0], readings[1]) >= 99

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Change, Event, Tune, atoms
-
-SYMBOL_CLASSES = (
-    "none", *(f"clef={name}" for name in CLEF_BOTTOM), "key_sharp", "key_flat", *(f"M:{name}" for name in METERS),
-    *BARS, "note", "chord", "grace", "rest", "bar_rest", "^^", "^", "=", "_", "__",
-)  # fmt: skip
-POSITION_CLASSES = ("none", *(str(n) for n in range(-20, 29)))
-DURATION_CLASSES = ("none", *(str(d) for d in DURATIONS))
-DURATION_CLASS = {duration: number for number, duration in enumerate(DURATIONS, 1)}
+from runtime.abc import Atom, Change, Event, Tune, atoms
+from runtime.columns import SYMBOL_CLASSES, classes, on_staff
 
 Row = tuple[int, int, int, int, int]  # atom index, x in pixels, symbol class, staff position class, duration class
 
@@ -53,16 +46,6 @@ class Geometry:
         return cls(out, dict(zip(key_items, keys, strict=False)))
 
 
-def position_class(step: int, clef: str) -> int:
-    """Class of a diatonic step on the staff of a clef."""
-    return _on_staff(step - CLEF_BOTTOM[clef])
-
-
-def _on_staff(position: int) -> int:
-    """Class of a staff position; those beyond the outermost classes count as they do."""
-    return min(max(position, -20), 28) + 21
-
-
 def rows(tune: Tune, geometry: Geometry) -> list[Row]:
     """One row for every atom that has a place; class 0 rows only say where to look."""
     out: list[Row] = []
@@ -75,11 +58,11 @@ def rows(tune: Tune, geometry: Geometry) -> list[Row]:
             fifths = int(change.value) if isinstance(change, Change) else tune.key
             sign = SYMBOL_CLASSES.index("key_sharp" if fifths > 0 else "key_flat" if fifths else "=")
             accidentals = geometry.keys.get(atom.item, [])
-            out += [(number, round(x), sign, _on_staff(position), 0) for x, position in accidentals]
+            out += [(number, round(x), sign, on_staff(position), 0) for x, position in accidentals]
             continue
         place = _place(tune, atom, geometry)
         if place is not None:
-            out.append((number, round(place), *_classes(tune, atom, clef)))
+            out.append((number, round(place), *classes(tune, atom, clef)))
     return out
 
 
@@ -99,26 +82,3 @@ def _place(tune: Tune, atom: Atom, geometry: Geometry) -> float | None:
     if atom.role == "accidental":
         return places.get(f"a{atom.item}_{atom.part}")
     return places.get(f"n{atom.item}_{atom.part if atom.role == 'note' else 0}")
-
-
-def _classes(tune: Tune, atom: Atom, clef: str) -> tuple[int, int, int]:
-    """Classes of an atom that is a symbol of its own; zeros where another atom's row tells them. `clef` is in force."""
-    if atom.role in ("clef", "meter", "bar"):
-        return SYMBOL_CLASSES.index(atom.text), 0, 0
-    item = tune.items[atom.item]
-    if not isinstance(item, Event):
-        return 0, 0, 0
-    duration = DURATION_CLASS.get(item.duration, 0)
-    if atom.role == "rest":
-        return SYMBOL_CLASSES.index("bar_rest" if item.rest == "Z" else "rest"), 0, 0 if item.rest == "Z" else duration
-    if atom.text in ("[", "]", "{", "{/", "}"):
-        return 0, 0, 0
-    if atom.role == "accidental":
-        return SYMBOL_CLASSES.index(atom.text), position_class(item.pitches[atom.part].step, clef), 0
-    if atom.role == "grace" and atom.text not in SYMBOL_CLASSES:
-        grace = item.graces[atom.part]
-        return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, clef), 0
-    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # of a chord, the top note stands for the column
-        name = "chord" if len(item.pitches) > 1 else "note"
-        return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, clef), duration
-    return 0, 0, 0

@@ -9,8 +9,8 @@ import pytest
 
 from runtime.abc import Tune, write
 from runtime.abc_reader import parse
+from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.dataset.build import MIXES
-from training.data.engraving.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.engraving.engraver import EngraveError
 from training.data.engraving.engravers.verovio import ENGRAVER
 from training.data.lines.excerpt import excerpt

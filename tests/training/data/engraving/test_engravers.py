@@ -12,10 +12,10 @@ import pytest
 
 from runtime.abc import BARS, Tune, atoms, write
 from runtime.abc_reader import parse
+from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from runtime.errors import MissingExtraError, OmrError
 from training.data.__main__ import main
 from training.data.dataset.build import MIXES
-from training.data.engraving.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.engraving.engraver import ENGRAVERS, HEIGHT, Engraver, Engraving, draw_many
 from training.data.engraving.engravers import abcjs, abcm2ps
 from training.data.lines.excerpt import excerpt
