@@ -28,6 +28,7 @@ from .card import CARD, model_card
 from .lines import Probe
 from .modules import io_spec
 from .parity import gate, measure, read
+from .record import record
 from .reference import TorchEngine
 from .target import TARGETS, Target
 from .trial import Trial
@@ -107,7 +108,10 @@ def export_bundle(
         contents |= {SELF_TEST: picture, CARD: model_card(manifest, loaded, sizes).encode()}
         loaded.tokenizer.save(Path(folder) / manifest.tokenizer)
         contents[manifest.tokenizer] = (Path(folder) / manifest.tokenizer).read_bytes()
-        return write_bundle(out, manifest, contents)
+        bundle = write_bundle(out, manifest, contents)
+    if (file := record(loaded, manifest, sizes)) is not None:
+        say(f"reading errors, sizes and speeds: {file}")
+    return bundle
 
 
 def refuse_other_folder(out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,10 +57,13 @@ class Trial:
         return cls(batches, references, expected, {"dataset": dataset, "split": split, "lines": len(lines)})
 
     def numbers(self, loaded: Loaded, engine: Engine, what: str) -> dict[str, Any]:
-        """Symbol error rates over tokens in percent, and the share of lines read as PyTorch reads them."""
+        """Symbol error rates over tokens in percent, the share of lines read as PyTorch reads them, and speed."""
+        began = time.perf_counter()
         found = read_all(engine, self.batches, loaded, what)
+        seconds = time.perf_counter() - began
         rates = {"ser_percent": ser(self.references, found), "ser_pytorch_percent": ser(self.references, self.expected)}
         rates["ser_difference_points"] = rates["ser_percent"] - rates["ser_pytorch_percent"]
+        rates["lines_per_second"] = len(found) / seconds
         rates["equal_percent"] = sequence_accuracy(self.expected, found)
         return self.about | {name: round(value, 3) for name, value in rates.items()}
 

@@ -14,8 +14,8 @@ from tests.study import PUBLISHED, STUDY, Published
 from training.backbone import backbone_name
 from training.config import load_config, save_config
 
-# Other folders below configs/ hold no training configurations.
-FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in ("devices", "slurm"))
+OTHERS = ("devices", "slurm", "sweeps")  # folders below configs/ that hold no training configurations
+FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in OTHERS)
 BACKBONES = [path for path in FILES if path.parent.name == "backbones"]
 
 

@@ -3,6 +3,8 @@
 omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
 omr-train evaluate CHECKPOINT DATASET
 omr-train release RUN --out DIR
+omr-train results RUN... --out DIR
+omr-train sweep SWEEP --out DIR
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from pathlib import Path
 from runtime.errors import ConfigError, OmrError, run_command
 
 from .config import Config, keys, load_config
+from .results.command import results_command
+from .sweep.command import sweep_command
 
 USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
        omr-train evaluate CHECKPOINT DATASET [...]
-       omr-train release RUN --out DIR"""
+       omr-train release RUN --out DIR
+       omr-train results RUN... --out DIR
+       omr-train sweep SWEEP --out DIR [...]"""
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -174,7 +180,9 @@ def release_command(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"evaluate": evaluate_command, "release": release_command}
+    commands = {
+        "evaluate": evaluate_command, "release": release_command, "results": results_command, "sweep": sweep_command
+    }  # fmt: skip
     command = commands.get(given[0]) if given else None
     return command(given[1:]) if command else train_command(given)
 

@@ -34,6 +34,7 @@ from .journal import Journal
 from .optim import learning_rate_factor
 from .order import Stream
 from .precision import settle_device, settle_precision
+from .record import record_end, record_start
 from .run import Material, Run, build_run, open_material, restore, save, say
 from .technique import get_technique
 
@@ -68,6 +69,7 @@ def train(config: Config, folder: Path) -> int:
     if (checkpoint := newest(folder)) is not None:
         restore(run, checkpoint)
         loader = make_loader(run, material)
+    record_start(run, material)
     journal = Journal(folder, run.step) if accelerator.is_main_process else None
     bar = progress(run, journal is None)
     training = config.training
@@ -94,6 +96,7 @@ def train(config: Config, folder: Path) -> int:
     say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
     if run.step >= run.total:
         check_reading(run, material, journal)
+    record_end(run)
     if journal is not None:
         journal.close()
     accelerator.end_training()

@@ -156,12 +156,20 @@ def test_lines_of_a_data_set_are_read_and_counted(checkpoint: Path, tmp_path: Pa
     from tests.music import save_dataset
 
     data = save_dataset(tmp_path / "data", {"test": 5})
-    call = ["--target", "onnx", "--checkpoint", str(checkpoint), "--lines", str(data), "--limit", "4"]
+    run = tmp_path / "run"
+    shutil.copytree(checkpoint, run / "checkpoints" / "step-00000004")
+    call = ["--target", "onnx", "--checkpoint", str(run), "--lines", str(data), "--limit", "4"]
     assert main([*call, "--out", str(tmp_path / "bundle")]) == 0
     [artifact] = read_bundle(tmp_path / "bundle").manifest.artifacts
     found = artifact.numerics["reading"]
     assert (found["lines"], found["split"], found["equal_percent"]) == (4, "test", 100.0)
     assert found["ser_percent"] == found["ser_pytorch_percent"] > 50  # random weights
+    [kept] = map(json.loads, (run / "quantisation.jsonl").read_text().splitlines())
+    assert (kept["target"], kept["precision"], kept["lines"]) == ("onnx", "fp32", 4)
+    graphs = [(tmp_path / "bundle" / name).stat().st_size for name in artifact.files.values()]
+    assert kept["size_mb"] == round(sum(graphs) / 1e6, 3)
+    assert kept["ser"] == found["ser_percent"] and kept["lines_per_second"] > 0
+    assert kept["machine"].endswith("1 thread") and kept["checkpoint"] == "step-00000004"
 
 
 @pytest.mark.usefixtures("converted")

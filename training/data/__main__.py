@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--mix",
         default="train",
-        help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs)",
+        help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs), "
+        "short (that, one or two bars)",
     )
     build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
     build.add_argument("--degrade", default="clean", metavar="PRESET")

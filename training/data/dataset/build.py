@@ -51,6 +51,7 @@ MIXES = {
     "grand": Mix(grand=True),
     # One simple voice: three clefs, no signs. `simple_heldout` holds every symbol often enough to be measured on 1,000.
     "simple": Mix(drilled=0.35),
+    "short": Mix(bars=(1, 2)),  # lines that small models and few steps can learn: comparisons
     "simple_heldout": Mix(first_lines=0.95, invented=0.62, clefs=(("treble", 0.4), ("bass", 0.3), ("alto", 0.3))),
 }
 

@@ -1,0 +1,39 @@
+"""`omr-train sweep SWEEP --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+DESCRIPTION = """Train the runs that a file in configs/sweeps lists, each in a process of its own, read with each, and
+make tables and figures of them. The same command goes on with a sweep that was stopped, and leaves what is done. The
+last line is JSON."""
+
+
+def sweep_command(arguments: Sequence[str]) -> int:
+    """Do a sweep, or go on with it."""
+    parser = argparse.ArgumentParser(prog="omr-train sweep", description=DESCRIPTION)
+    parser.add_argument("sweep", type=Path, metavar="SWEEP", help="such as configs/sweeps/cpu.yaml")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sweep")
+    parser.add_argument(
+        "--budget-hours", type=float, default=0, metavar="H", help="leave after so many hours, with a checkpoint "
+        "(default: when all is done)",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="print the runs in order, and do nothing")
+    options = parser.parse_args(arguments)
+
+    from .plan import read_sweep
+    from .work import Work
+
+    sweep = read_sweep(options.sweep, options.out)
+    if options.list:
+        for job in sweep.jobs:
+            after = f"   after {', '.join(job.needs)}" if job.needs else ""
+            print(f"{job.name:44} {job.config.training.max_steps:6,} steps{after}")
+        return 0
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = Work(sweep, options.out, options.budget_hours).go()
+    print(json.dumps(report))
+    return 1 if report["failed"] else 0
