@@ -138,6 +138,8 @@ def not_the_study(runs: Sequence[Run]) -> str:
         apart.insert(0, f"{what} of the data set {names} (there {STUDY_DATA}, whole tunes)")
     steps = listed([f"{run.step:,}" for run in sorted(runs, key=lambda run: run.step)])
     epochs = f"{STUDY.training.epochs:g} epochs"
+    if not apart:
+        return f"Runs in the published study's configuration, of {steps} steps; its own figures come from other runs."
     apart.append(f"{steps} steps (there {epochs} of some 190,000 pictures, 32 a step, on one GPU of 32 GB)")
     return (
         "These are not the published study's figures, nor a reproduction of its runs; the tables bear its numbers "

@@ -110,7 +110,7 @@ class Run:
         """
         for row in reversed(self.evaluations):
             newest = step_of(row) in (None, self.step)
-            greedy = row.get("beam", 1) in (0, 1, None)
+            greedy = row.get("search", {}).get("width", 1) == 1
             if row.get("split") == "val" and row.get("degrade", "") == degrade and newest and greedy:
                 return row
         last = self.checks[-1] if self.checks else {}

@@ -55,7 +55,7 @@ def same_beginning(groups: Sequence[Group]) -> list[list[Group]]:
                 break
         else:
             sets.append([group])
-    return [members for members in sets if any(member.technique != "full" for member in members)]
+    return [each for each in sets if any(member.technique != "full" or not member.fresh for member in each)]
 
 
 def adapters(groups: Sequence[Group]) -> Table:
@@ -80,7 +80,7 @@ def adapters(groups: Sequence[Group]) -> Table:
     if not table.rows:
         table.add(None)
     table.notes.append(
-        "Before: the model that the run began with, on the same pictures. Against full: seed by seed. Places are within "
+        "Before: the model that the run began with, on the same pictures. Against full: seed by seed. Places: within "
         "a backbone, as in Table 6."
     )
     return table
