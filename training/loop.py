@@ -54,9 +54,7 @@ def train(config: Config, folder: Path) -> int:
     say(f"computing on {reason}")
     torch.manual_seed(config.training.seed)
     torch.set_flush_denormal(True)  # denormal activations slow a CPU down tenfold
-    cv2.setNumThreads(
-        1
-    )  # degrading runs between the steps; OpenCV's own threads would take cores from others
+    cv2.setNumThreads(1)  # degrading runs between the steps; OpenCV's own threads would take cores from others
     half = hardware.precision if hardware.precision != "fp32" else "no"
     accelerator = Accelerator(mixed_precision=half, cpu=device.type == "cpu")
 

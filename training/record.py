@@ -19,7 +19,7 @@ from torch import Tensor
 from runtime.output import write_whole
 
 from .backbone import backbone_name, get_backbone
-from .data.dataset import digest
+from .data.dataset.build import digest
 from .parameters import count_parameters, counts_of
 from .precision import processor_name
 from .run import Material, Run
