@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -143,16 +144,18 @@ class Run:
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        found, lines = self.logged("seconds_per_epoch"), self.record.get("data", {}).get("lines")
-        if found:
-            return statistics.median(found)
-        rates = self.logged("samples_per_second")
-        return lines / statistics.median(rates) if rates and lines else None
+        """Of whole epochs where the run had any; else what its lines take at the median rate."""
+        known, rates = self.record.get("data", {}), self.logged("samples_per_second")
+        steps = known.get("steps_per_epoch", math.inf)
+        whole = [row["epoch_seconds"] for row in self.steps if row.get("epoch_steps", 0) >= steps]
+        if whole:
+            return float(statistics.median(whole))
+        return known["lines"] / statistics.median(rates) if rates and "lines" in known else None
 
     @property
     def peak_gb(self) -> float | None:
         """Of the GPU, or of the process on a CPU."""
-        found = self.logged("peak_memory_mb")
+        found = self.logged("peak_vram_mb" if self.on_gpu else "peak_rss_mb")
         return max(found) / 1000 if found else None
 
     def logged(self, name: str) -> list[float]:

@@ -41,11 +41,12 @@ def write_run(
     save_config(config, folder / "config.yaml")
     rng = np.random.default_rng([seed, round(1000 * ser)])
     log: list[dict[str, Any]] = []
+    vram = {"peak_vram_mb": 1000 * peak} if device == "cuda" else {}
     for step in range(10, STEPS + 1, 10):
         token = 3.0 * float(np.exp(-step / 60)) + ser / 80 + 0.05 * float(rng.normal())
         log.append({
             "step": step, "loss": 2 * token, "token": token, "lr": 1e-3, "samples_per_second": 32 * speed,
-            "steps_per_second": speed, "peak_memory_mb": 1000 * peak, "seconds_per_epoch": 3200 / speed / 32,
+            "steps_per_second": speed, "peak_rss_mb": 1000 * peak, **vram,
         })  # fmt: skip
         if step % 50 == 0:
             log.append({"step": step, **scores(ser + 60 * float(np.exp(-step / 50)), config.data.degrade)})
