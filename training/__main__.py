@@ -20,6 +20,7 @@ from pathlib import Path
 from runtime.errors import ConfigError, OmrError, run_command
 
 from .config import Config, keys, load_config
+from .faults import loud, told_in_a_sentence
 from .results.command import results_command
 from .sweep.command import sweep_command
 
@@ -62,7 +63,8 @@ def train_command(arguments: Sequence[str]) -> int:
 
     from .loop import train
 
-    return train(config, folder)
+    with told_in_a_sentence("lower data.num_workers or data.eval_limit, or choose a smaller model"):
+        return train(config, folder)
 
 
 def resumed_config(begun: Path, overrides: Sequence[str]) -> Config:
@@ -134,9 +136,11 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     lines = Lines(
         rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, options.seed, options.degrade
     )
-    found, readings = evaluate(
-        loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True, search=search
-    )
+    with told_in_a_sentence(f"lower --batch-size ({options.batch_size})"):
+        found, readings = evaluate(
+            loaded.model.to(device), lines, loaded.tokenizer, options.limit, options.batch_size, show=True,
+            search=search,
+        )  # fmt: skip
     if options.dump:
         texts = [
             json.dumps({"name": r.name, "abc": r.abc, "reference": r.reference}) + "\n" for r in readings
@@ -189,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script."""
+    loud()
     sys.exit(run_command(main))
 
 

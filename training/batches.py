@@ -64,6 +64,12 @@ class Batch(NamedTuple):
         ]
         return Batch(*moved)
 
+    def first(self, count: int) -> Batch:
+        """The first lines alone."""
+        whole = self._replace(columns_3BT=self.columns_3BT.transpose(0, 1))
+        cut = Batch(*(value if isinstance(value, Place) else value[:count] for value in whole))
+        return cut._replace(columns_3BT=cut.columns_3BT.transpose(0, 1))
+
 
 class Sample(NamedTuple):
     """One line: picture uint8 [H, W], token ids, column of each (NaN: none), labels [3, T], its row."""
@@ -144,7 +150,7 @@ class Lines(Dataset[Sample]):
 
     def __getitem__(self, item: Item) -> Sample:
         row = self.rows[item.index]
-        grey = decode_picture(row["image"])
+        grey = decode_picture(row["image"], str(row.get("filename", f"of row {item.index}")))
         ids = self.tokenizer.encode(row["transcription"])
         marks = np.asarray(row["symbols"], np.float64).reshape(-1, 5) if self.placed else np.zeros((0, 5))
         xs = marks[:, 1].copy()
@@ -233,12 +239,14 @@ def picture_sizes(pictures: pa.ChunkedArray) -> list[tuple[int, int]]:
     return sizes
 
 
-def decode_picture(picture: dict[str, Any]) -> NDArray[np.uint8]:
-    """An encoded picture of a data set as grey uint8 [H, W]."""
+def decode_picture(picture: dict[str, Any], name: str = "in the data set") -> NDArray[np.uint8]:
+    """An encoded picture of a data set as grey uint8 [H, W].
+
+    Raises:
+        InputError: it is none.
+    """
     content = picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
-    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
     if grey is None:
-        raise InputError(
-            f"picture {picture.get('path') or 'in the data set'} can't be decoded; expected PNG or JPEG"
-        )
+        raise InputError(f"picture {picture.get('path') or name} can't be decoded; expected PNG or JPEG")
     return np.asarray(grey, np.uint8)

@@ -63,6 +63,12 @@ def newest(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def way_on(run: Path) -> str:
+    """Where a run that stops stands on disk, in words."""
+    checkpoint = newest(run)
+    return f"--resume goes on from {checkpoint}" if checkpoint else "no checkpoint is written yet"
+
+
 def find(path: Path) -> Path:
     """The checkpoint folder that `path` means: itself, the newest of a run, or the shipped one by its name.
 
@@ -144,8 +150,9 @@ def save_checkpoint(
     folder = run / "checkpoints" / f"step-{progress['step']:08d}"
     if folder.exists():
         return folder
+    for left in folder.parent.glob(".unfinished-*"):  # by a process that was killed while it wrote
+        shutil.rmtree(left, ignore_errors=True)
     unfinished = folder.with_name(f".unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     write_weights(unfinished / WEIGHTS, weights)
     write_weights(unfinished / TRAINING, training)

@@ -18,6 +18,9 @@ from typing import Any
 import yaml
 
 from runtime.errors import ConfigError
+from runtime.output import write_whole
+
+from .limits import check_number
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class TrainingConfig:
     eval_every: int = 1000  # steps; 0: only at the end
     checkpoint_minutes: float = 10
     checkpoint_steps: int = 0  # besides, every so many steps; 0: by the clock alone
+    max_skipped_steps: int = 10  # in a row whose loss or gradients aren't finite; then the run stops
+    wandb: str = ""  # a project of Weights & Biases that gets the log, too
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,9 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
     """
     merged: dict[str, Any] = {}
     for file in files:
-        merged = merge(merged, read_yaml(file))
+        content = read_yaml(file)
+        build(Config, content, "")  # each must be right by itself: what wins over it would hide a mistake
+        merged = merge(merged, content)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -173,6 +180,8 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
             value = {part: value}
         merged = merge(merged, value)
     config: Config = build(Config, merged, "")
+    if config.model.type != ModelConfig.type:
+        raise ConfigError(f"model.type is {config.model.type!r}; {ModelConfig.type} is the one there is")
     return config
 
 
@@ -193,7 +202,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 def save_config(config: Config, file: Path) -> None:
     """Write the resolved configuration; `load_config` reads it back equal."""
-    file.write_text(yaml.safe_dump(plain(asdict(config)), sort_keys=False), encoding="utf-8")
+    write_whole(file, yaml.safe_dump(plain(asdict(config)), sort_keys=False).encode())
 
 
 def plain(value: Any) -> Any:
@@ -251,6 +260,8 @@ def build(kind: Any, values: Any, path: str) -> Any:
         else convert(value, hints[key], f"{path}{key}")
         for key, value in values.items()
     }
+    for key, value in made.items():
+        check_number(f"{path}{key}", value)
     return kind(**made)
 
 

@@ -1,12 +1,91 @@
-"""The log of a run: `metrics.jsonl`, one object a line, and the same for TensorBoard."""
+"""The log of a run: `metrics.jsonl`, one object a line, and the same for TensorBoard and, if the configuration names a
+project, for Weights & Biases.
+
+    a logged step    step, loss and its parts, grad_norm, lr, steps_per_second, samples_per_second, tokens_per_second,
+                     peak_rss_mb (of the main process), peak_vram_mb (on a GPU: what PyTorch gave out), epoch,
+                     skipped_steps; in fp16 overflows and loss_scale
+    an epoch's end   step, epoch, epoch_seconds and epoch_steps: training alone, in this process; the last one of a
+                     run may be cut short
+    a reading        step, ser, cer, ...
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
+import time
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
+
+from runtime.errors import MissingExtraError, OmrError
+
+from .config import Config
+
+
+class Board(Protocol):
+    """Where numbers are drawn."""
+
+    def write(self, step: int, values: dict[str, float], group: str) -> None:
+        """Show the values of a step, each under `group`."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class TensorBoard:
+    """Files for `tensorboard --logdir RUN`."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: dict[str, float], group: str) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WeightsAndBiases:
+    """A run of a project of Weights & Biases, which a resumed run goes on with; steps that it knows are not shown
+    again. `WANDB_MODE=offline` keeps it in the run's folder until `wandb sync`."""
+
+    def __init__(self, run: Path, config: Config) -> None:
+        import wandb
+
+        known = run / "wandb.txt"
+        name = known.read_text(encoding="utf-8") if known.exists() else None
+        try:
+            self.run = wandb.init(
+                project=config.training.wandb, name=run.name, dir=str(run), id=name, resume="allow",
+                config=asdict(config),
+            )  # fmt: skip
+        except Exception as error:  # its own errors, the network's, the account's
+            raise OmrError(
+                f"training.wandb={config.training.wandb}: Weights & Biases can't be reached "
+                f"({type(error).__name__}): run `wandb login`, set WANDB_MODE=offline, or leave training.wandb empty"
+            ) from error
+        known.write_text(self.run.id, encoding="utf-8")
+
+    def write(self, step: int, values: dict[str, float], group: str) -> None:
+        self.run.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+def check(config: Config) -> None:
+    """Refuse a log that can't be kept.
+
+    Raises:
+        MissingExtraError: Weights & Biases isn't installed.
+    """
+    if config.training.wandb and find_spec("wandb") is None:
+        raise MissingExtraError("training.wandb needs wandb: pip install -e '.[wandb]', or leave training.wandb empty")
 
 
 class Journal:
@@ -15,15 +94,19 @@ class Journal:
     Args:
         run: folder of the run.
         step: last step that counts; what an interrupted run logged after it is dropped, since it comes again.
+        config: of the run.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
+    def __init__(self, run: Path, step: int, config: Config) -> None:
         self.file = run / "metrics.jsonl"
         kept = [line for line in self._lines() if line["step"] <= step]
         unfinished = self.file.with_suffix(".tmp")
         unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         unfinished.rename(self.file)
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self.boards: list[Board] = [TensorBoard(run, step)]
+        if config.training.wandb:
+            self.boards.append(WeightsAndBiases(run, config))
+        atexit.register(self.close)  # a run that stops with an error shows what it logged, too
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.file.exists():
@@ -37,11 +120,67 @@ class Journal:
         return lines
 
     def write(self, step: int, values: dict[str, float], group: str) -> None:
-        """One line; on TensorBoard each value stands under `group`."""
+        """One line; on a board each value stands under `group`."""
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.board.add_scalar(f"{group}/{name}", value, step)
+        for board in self.boards:
+            board.write(step, values, group)
 
     def close(self) -> None:
-        self.board.close()
+        atexit.unregister(self.close)
+        for board in self.boards:
+            board.close()
+        self.boards = []
+
+
+class Seen(NamedTuple):
+    """What a step learnt from: lines in this process, tokens in all."""
+
+    lines: int
+    tokens: int
+
+
+class Clock:
+    """How fast a run is, and when it was saved. Reading the checking lines and saving are not counted."""
+
+    def __init__(self, epoch: int) -> None:
+        self.saved = self.last = time.monotonic()
+        self.epoch, self.epoch_seconds, self.epoch_steps = epoch, 0.0, 0
+        self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0
+
+    def skip(self) -> None:
+        """What was done since the last step was no training."""
+        self.last = time.monotonic()
+
+    def count(self, seen: Seen, epoch: int) -> dict[str, float]:
+        """A step of an epoch is over.
+
+        Returns:
+            What is known of the epoch before, if this is the first step of another.
+        """
+        ended = self.ended() if epoch != self.epoch and self.epoch_steps else {}
+        if epoch != self.epoch:
+            self.epoch, self.epoch_seconds, self.epoch_steps = epoch, 0.0, 0
+        now = time.monotonic()
+        self.seconds, self.epoch_seconds = self.seconds + now - self.last, self.epoch_seconds + now - self.last
+        self.steps, self.epoch_steps = self.steps + 1, self.epoch_steps + 1
+        self.lines, self.tokens = self.lines + seen.lines, self.tokens + seen.tokens
+        self.last = now
+        return ended
+
+    def ended(self) -> dict[str, float]:
+        """For the log: the epoch that the steps were counted in."""
+        return {
+            "epoch": self.epoch, "epoch_seconds": round(self.epoch_seconds, 3), "epoch_steps": self.epoch_steps
+        }  # fmt: skip
+
+    def rates(self, processes: int) -> dict[str, float]:
+        """Steps, lines and tokens a second since this was asked last."""
+        seconds = max(1e-9, self.seconds)
+        found = {
+            "steps_per_second": round(self.steps / seconds, 3),
+            "samples_per_second": round(self.lines * processes / seconds, 2),
+            "tokens_per_second": round(self.tokens / seconds, 1),
+        }
+        self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0
+        return found

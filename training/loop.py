@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -21,16 +21,20 @@ from typing import Any
 import cv2
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import losses
+from . import guard, losses
 from .batches import Batch, Sample
 from .checkpoint import newest
 from .config import Config, save_config
 from .data.dataset.hub import make_tokenizer
 from .evaluate import evaluate
-from .journal import Journal
+from .faults import marked
+from .fitting import within_memory
+from .journal import Clock, Journal, Seen, check
+from .memory import peaks
 from .optim import learning_rate_factor
 from .order import Stream
 from .precision import settle_device, settle_precision
@@ -48,6 +52,7 @@ def train(config: Config, folder: Path) -> int:
     """
     began = time.monotonic()
     get_technique(config.technique)  # what can't be is refused before minutes go into opening data
+    check(config)
     device = settle_device(config.hardware.device)
     hardware, reason = settle_precision(config.hardware, device)
     config = replace(config, hardware=hardware)
@@ -61,35 +66,37 @@ def train(config: Config, folder: Path) -> int:
     tokenizer = make_tokenizer(config.data.tokenizer_id)
     material = open_material(config, tokenizer, accelerator.num_processes)
     run = build_run(config, folder, accelerator, tokenizer, material.plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, folder / "config.yaml")
-    loader = make_loader(run, material)
     if (checkpoint := newest(folder)) is not None:
         restore(run, checkpoint)
-        loader = make_loader(run, material)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_config(config, folder / "config.yaml")  # once the checkpoint has been found to fit it
     record_start(run, material)
-    journal = Journal(folder, run.step) if accelerator.is_main_process else None
+    loader = make_loader(run, material)
+    journal = Journal(folder, run.step, config) if accelerator.is_main_process else None
     bar = progress(run, journal is None)
     training = config.training
-    clock = Clock()
-    with leaving_on_signal(run), bar:
+    clock = Clock(run.place.epoch)
+    with leaving_on_signal(run), marked(folder if journal else None), bar:
         for batches in grouped(loader, training.gradient_accumulation_steps):
             if run.step >= run.total or run.stopped:
                 break
             if training.max_minutes and time.monotonic() - began > 60 * training.max_minutes:
                 say(f"max_minutes={training.max_minutes:g} are over at step {run.step}; --resume goes on")
                 break
-            clock.lines += take_step(run, batches)
+            seen = within_memory(run, batches, material.plan.widest(), take_step, learn)
+            if (ended := clock.count(seen, run.place.epoch)) and journal is not None:
+                journal.write(run.step - 1, ended, "epoch")
             bar.update()
             if run.step % training.log_every == 0:
                 write_log(run, journal, bar, clock)
             if training.eval_every and run.step % training.eval_every == 0 and run.step < run.total:
                 check_reading(run, material, journal)
-                clock.restart()
+                clock.skip()
             due = training.checkpoint_steps and run.step % training.checkpoint_steps == 0
             if due or time.monotonic() - clock.saved > 60 * training.checkpoint_minutes:
                 save(run)
                 clock.saved = time.monotonic()
+                clock.skip()
 
     say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
     if run.step >= run.total:
@@ -105,23 +112,6 @@ def progress(run: Run, silent: bool) -> tqdm:
     """A bar for a terminal; a line a minute for a log."""
     every = 1 if sys.stderr.isatty() else 60
     return tqdm(total=run.total, initial=run.step, unit="step", mininterval=every, disable=silent)
-
-
-class Clock:
-    """When the last log line and checkpoint were written, and the lines seen since the former."""
-
-    def __init__(self) -> None:
-        self.saved = time.monotonic()
-        self.restart()
-
-    def restart(self) -> None:
-        self.since, self.lines = time.monotonic(), 0
-
-    def rate(self) -> float:
-        """Lines a second since the last restart; restarts."""
-        rate = self.lines / max(1e-9, time.monotonic() - self.since)
-        self.restart()
-        return rate
 
 
 def make_loader(run: Run, material: Material) -> DataLoader[Sample]:
@@ -154,13 +144,17 @@ def grouped(loader: Iterable[Any], size: int) -> Iterator[list[Batch]]:
 
 @contextmanager
 def leaving_on_signal(run: Run) -> Iterator[None]:
-    """SIGTERM (a scheduler) and SIGINT (Ctrl-C) let the step end; then the run leaves with a checkpoint."""
+    """SIGTERM (a scheduler), SIGINT (Ctrl-C) and SIGHUP (a terminal that closes) let the step end; then the run leaves
+    with a checkpoint."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         say(f"{signal.Signals(number).name}: leaving after this step, with a checkpoint")
         run.stopped = number
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup, where it shall go on
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
@@ -168,23 +162,22 @@ def leaving_on_signal(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def take_step(run: Run, batches: list[Batch]) -> int:
-    """One update of the weights from one or more batches.
+def take_step(run: Run, batches: Sequence[Batch]) -> Seen:
+    """One update of the weights from one or more batches, unless the guard finds it bad.
 
     Every token weighs the same, whichever batch or process it stands in: sums are divided by the counts of
     the whole step (a lesson's by the number of tokens), and multiplied by the number of processes because
     gradients are averaged over them.
 
     Returns:
-        Lines learnt from in this process.
+        What was learnt from.
     """
     config, accelerator = run.config, run.accelerator
-    weights = losses.weights(config) | run.lesson.weights
     batches = [batch.to(accelerator.device) for batch in batches]
     local = [losses.counts(batch, config) for batch in batches]
     counts = {
         name: torch.stack([part.get(name, part["token"]).to(accelerator.device) for part in local]).sum()
-        for name in weights
+        for name in losses.weights(config) | run.lesson.weights
     }
     if accelerator.num_processes > 1:
         counts = accelerator.reduce(counts, "sum")
@@ -192,52 +185,78 @@ def take_step(run: Run, batches: list[Batch]) -> int:
     for group in run.optimizer.param_groups:
         group["lr"] = config.training.optimizer.learning_rate * share
 
+    before, found = guard.buffers_of(run.model), []
     for number, batch in enumerate(batches, 1):
         with accelerator.no_sync(run.wrapped) if number < len(batches) else nullcontext():
-            image = batch.image_BCHW.contiguous(memory_format=torch.channels_last)
-            output = run.wrapped(image, batch.valid_width_B, batch.tokens_BN, "guide" in weights)
-            sums = losses.sums(batch, output, run.model, config)
-            with accelerator.autocast():
-                sums |= run.lesson.sums(batch, output)
-            parts = {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
-            loss = sum(weights[name] * value for name, value in parts.items()) * accelerator.num_processes
-            accelerator.backward(loss)
-        for name, value in [("loss", loss), *parts.items()]:
-            run.sums[name] = run.sums.get(name, 0.0) + float(value.detach())
-
-    norm = accelerator.clip_grad_norm_(run.model.parameters(), config.training.optimizer.clip_norm)
-    run.sums["grad_norm"] = run.sums.get("grad_norm", 0.0) + float(norm)
-    update(run)
+            found.append(learn(run, batch, counts))
+    if accelerator.scaler is not None:
+        accelerator.scaler.unscale_(run.optimizer)  # accelerate does so for optimizers that it has prepared only
+    norm = float(accelerator.clip_grad_norm_(run.model.parameters(), config.training.optimizer.clip_norm))
+    parts = [dict(zip(part, torch.stack(list(part.values())).tolist(), strict=True)) for part in found]
+    good = guard.judge(run, batches, parts, norm, before)
+    if good:
+        for name, value in [*(item for part in parts for item in part.items()), ("grad_norm", norm)]:
+            run.sums[name] = run.sums.get(name, 0.0) + value
+    update(run, good)
     run.step += 1
-    run.averages.update(run.step)
+    if good:
+        run.averages.update(run.step)
     run.place = batches[-1].place
-    return sum(len(batch.names) for batch in batches)
+    return Seen(sum(len(batch.names) for batch in batches), int(counts["token"]))
 
 
-def update(run: Run) -> None:
-    """The optimizer's step; in fp16 through the scaler, which skips it where gradients overflowed."""
-    if run.accelerator.scaler is None:
-        run.optimizer.step()
-    else:
-        run.accelerator.scaler.step(run.optimizer)
-        run.accelerator.scaler.update()
+def learn(run: Run, batch: Batch, counts: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Add a batch's gradients.
+
+    Args:
+        counts: what each part of the loss is divided by; by default those of this batch.
+
+    Returns:
+        The loss and its parts.
+    """
+    config, accelerator = run.config, run.accelerator
+    weights = losses.weights(config) | run.lesson.weights
+    if counts is None:
+        own = losses.counts(batch, config)
+        counts = {name: own.get(name, own["token"]) for name in weights}
+    image = batch.image_BCHW.contiguous(memory_format=torch.channels_last)
+    output = run.wrapped(image, batch.valid_width_B, batch.tokens_BN, "guide" in weights)
+    sums = losses.sums(batch, output, run.model, config)
+    with accelerator.autocast():
+        sums |= run.lesson.sums(batch, output)
+    parts = {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
+    loss = sum(weights[name] * value for name, value in parts.items()) * accelerator.num_processes
+    accelerator.backward(loss)
+    return {name: value.detach() for name, value in [("loss", loss), *parts.items()]}
+
+
+def update(run: Run, good: bool) -> None:
+    """The optimizer's step after a good one; in fp16 through the scaler, which lowers its scale where gradients
+    overflowed."""
+    scaler = run.accelerator.scaler
+    if good:
+        run.optimizer.step() if scaler is None else scaler.step(run.optimizer)
+    if scaler is not None:
+        scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
 
 
 def write_log(run: Run, journal: Journal | None, bar: tqdm, clock: Clock) -> None:
-    """Means since the last line; in a run of several processes those of the main one."""
-    means = {name: value / run.config.training.log_every for name, value in run.sums.items()}
-    run.sums = {}
+    """Means over the good steps since the last line; in a run of several processes those of the main one."""
+    sums, run.sums = run.sums, {}
+    counted = {"skipped_steps": int(sums.pop("skipped_steps", 0))}
+    scaler = run.accelerator.scaler
+    if scaler is not None:
+        counted |= {"overflows": int(sums.pop("overflows", 0)), "loss_scale": scaler.get_scale()}
     if journal is None:
         return
-    rate = clock.rate() * run.accelerator.num_processes
-    values = means | {
-        "lr": run.optimizer.param_groups[0]["lr"],
-        "samples_per_second": round(rate, 2),
-        "epoch": run.place.epoch,
-    }
-    journal.write(run.step, values, "train")
-    bar.set_postfix(loss=f"{means['loss']:.3f}", token=f"{means['token']:.3f}", lines_per_s=f"{rate:.1f}")
+    good = run.config.training.log_every - counted["skipped_steps"] - counted.get("overflows", 0)
+    means = {name: value / good for name, value in sums.items()}
+    rates = clock.rates(run.accelerator.num_processes)
+    values = means | {"lr": run.optimizer.param_groups[0]["lr"]} | rates | peaks(run.accelerator.device)
+    journal.write(run.step, values | {"epoch": run.place.epoch} | counted, "train")
+    shown = {name: f"{means[name]:.3f}" for name in ("loss", "token") if name in means}
+    bar.set_postfix(shown, lines_per_s=f"{rates['samples_per_second']:.1f}")
 
 
 def check_reading(run: Run, material: Material, journal: Journal | None) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from runtime.errors import ConfigError
 from runtime.image import MARGIN
 
 from .config import Config, CurriculumConfig
@@ -84,6 +85,14 @@ class Plan:
             return self.batch_size
         return max(1, min(round(self.batch_size * self.batch_width / bucket), 4 * self.batch_size))
 
+    def bucket(self, width: int) -> int:
+        """The bucket of a line."""
+        return next((bucket for bucket in self.buckets if bucket >= width + MARGIN), self.buckets[-1])
+
+    def widest(self) -> int:
+        """The widest bucket that a line needs in px."""
+        return self.bucket(max(self.widths))
+
     def limit(self, step: int) -> float:
         """Widest line of a step in px."""
         curriculum = self.curriculum
@@ -101,7 +110,7 @@ class Plan:
             width = self.widths[index]
             if width > self.limit(step):
                 continue
-            bucket = next((b for b in self.buckets if b >= width + MARGIN), self.buckets[-1])
+            bucket = self.bucket(width)
             waiting[bucket].append(index)
             if len(waiting[bucket]) == self.size(bucket):
                 group.append(waiting.pop(bucket))
@@ -112,6 +121,24 @@ class Plan:
         group += [rest for rest in waiting.values() if rest]
         whole = len(group) // self.group * self.group
         yield from group[: whole or (self.group if len(group) >= self.group else 0)]
+
+    def check(self) -> None:
+        """Refuse a plan whose stream would never give a batch.
+
+        Raises:
+            ConfigError: an epoch has fewer batches than a step needs.
+        """
+        if next(self.epoch(0, self.curriculum.steps), None) is None:
+            raise ConfigError(
+                f"a step takes {self.group} batches (training.gradient_accumulation_steps={self.group} over all "
+                f"processes), but the {len(self.widths)} lines make fewer with training.batch_size={self.batch_size}: "
+                "lower one of them, or give more lines"
+            )
+        if next(self.epoch(0, 0), None) is None:
+            raise ConfigError(
+                f"training.curriculum.start_width is {self.curriculum.start_width} px, and the lines so narrow "
+                f"(the narrowest has {min(self.widths)} px) make no step: raise it"
+            )
 
     def steps(self) -> int:
         """Steps of an epoch in which no line waits."""

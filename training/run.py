@@ -54,6 +54,7 @@ class Run:
         place: where the next batch stands in the data.
         sums: of the losses since the last line of the log.
         stopped: the signal that asked to leave, 0 for none.
+        skipped_in_a_row: steps without an update up to this one, since loss or gradients weren't finite.
     """
 
     config: Config
@@ -71,6 +72,7 @@ class Run:
     place: Place = Place()
     sums: dict[str, float] = field(default_factory=dict)
     stopped: int = 0
+    skipped_in_a_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
     if len(kept) < len(rows):
         lines.rows = rows.select(kept)
     plan = Plan.of(config, [widths[row] for row in kept], preparation.width_buckets, processes)
+    plan.check()
 
     val = open_split(data.dataset_id, "val", labels)
     val = val.select(range(min(len(val), data.eval_limit)))
@@ -171,6 +174,7 @@ def save(run: Run) -> Path:
     progress = {
         "step": run.step, "total": run.total, "place": list(run.place), "sums": run.sums,
         "scaler": scaler.state_dict() if scaler is not None else {}, "torch": torch.__version__,
+        "skipped_in_a_row": run.skipped_in_a_row,
     }  # fmt: skip
     folder = run.folder / "checkpoints" / f"step-{run.step:08d}"
     if run.accelerator.is_main_process:
@@ -211,6 +215,7 @@ def restore(run: Run, folder: Path) -> None:
         value.copy_(averages[name])
     restore_states(run.optimizer, run.model, tensors.get("optimizer", {}))
     run.step, run.place, run.sums = progress["step"], Place(*progress["place"]), progress["sums"]
+    run.skipped_in_a_row = progress.get("skipped_in_a_row", 0)  # not in checkpoints of earlier versions
     if run.accelerator.scaler is not None and progress["scaler"]:
         run.accelerator.scaler.load_state_dict(progress["scaler"])
     restore_random_states(tensors["random"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import ConfigError, OmrError
+from runtime.errors import OmrError
 from tests.study import PUBLISHED, STUDY, Published
 from training.backbone import backbone_name
 from training.batches import make_preparation
@@ -57,39 +57,6 @@ def test_a_saved_configuration_loads_equal(tmp_path: Path) -> None:
 def test_every_key_can_be_given_by_its_full_name() -> None:
     assert "training.optimizer.learning_rate" in keys()
     assert all(full_key(key) == key for key in keys())
-
-
-MISTAKES = [
-    ("model:\n  parms: {}\n", [], "unknown key model.parms; did you mean model.params"),
-    ("model:\n  params:\n    d_modle: 3\n", [], "unknown key model.params.d_modle; did you mean model.params.d_model?"),
-    ("trainin: {}\n", [], "unknown key trainin"),
-    ("training:\n  batch_size: many\n", [], "training.batch_size is 'many'; expected int"),
-    ("training:\n  batch_size: 2.5\n", [], "training.batch_size is 2.5; expected int"),
-    ("training:\n  batch_size: true\n", [], "training.batch_size is True; expected int"),
-    ("hardware:\n  mixed_precision: perhaps\n", [], "hardware.mixed_precision is 'perhaps'; expected bool"),
-    ("training:\n  optimizer:\n    betas: [0.9]\n", [], "training.optimizer.betas is [0.9]; expected list of 2 float"),
-    ("training: 3\n", [], "training is 3; expected keys and values"),
-    ("- a\n- b\n", [], "holds no keys"),
-    ("a: [1\n", [], "is no YAML"),
-    ("", [], "holds no keys"),
-    (STUDY, ["max_steps"], "override 'max_steps' has no '='"),
-    (STUDY, ["type=x"], "override key 'type' could be model.type or "),
-    (STUDY, ["learning_rat=1"], "did you mean training.optimizer.learning_rate?"),
-    (STUDY, ["max_steps="], "training.max_steps is ''; expected int"),
-]
-
-
-@pytest.mark.parametrize(("text", "overrides", "message"), MISTAKES, ids=[message for _, _, message in MISTAKES])
-def test_a_mistake_is_named(text: str, overrides: list[str], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config([written(tmp_path, text)], overrides)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.yaml can't be read"):
-        load_config([tmp_path / "nowhere.yaml"])
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.name)

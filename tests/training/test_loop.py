@@ -1,13 +1,9 @@
-"""omr-train: a run that was killed goes on as if nothing had happened, and says what it does."""
+"""omr-train: what a run leaves behind, what it says, and what it keeps when it goes on."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,68 +11,12 @@ import torch
 import yaml
 
 from runtime.errors import run_command
-from tests.source import ROOT
 from training import precision
 from training.__main__ import main
-from training.checkpoint import PROGRESS, load_checkpoint, newest, read_weights
+from training.checkpoint import PROGRESS, load_checkpoint
 
 from .conftest import DEBUG, start
-
-STEPS = 16
-# A checkpoint every few steps, so that the kill falls between two; dropout, accumulation, degradation and a curriculum
-# all have states that must come back.
-OPTIONS = (
-    f"max_steps={STEPS}", "checkpoint_steps=3", "gradient_accumulation_steps=2", "degrade=train", "learning_rate=2e-3",
-    "training.curriculum.steps=4", "training.curriculum.start_width=200", "eval_limit=1",
-)  # fmt: skip
-
-
-def losses(run: Path, name: str = "loss") -> dict[int, float]:
-    """Loss, or one part of it, of each step in a run's log."""
-    text = (run / "metrics.jsonl").read_text(encoding="utf-8") if (run / "metrics.jsonl").exists() else ""
-    rows = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-    return {row["step"]: row[name] for row in rows if "lr" in row}
-
-
-def call(data: Path, run: Path, *more: str) -> list[str]:
-    return [DEBUG, f"data.dataset_id={data}", *OPTIONS, "--out", str(run), *more]
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing interrupted."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    assert main(call(data, run)) == 0
-    return run
-
-
-def test_a_killed_run_resumes_with_the_losses_of_an_uninterrupted_one(
-    data: Path, whole: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "training", *call(data, tmp_path / "killed")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None and max(losses(tmp_path / "killed"), default=0) < 5:
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    reached = max(losses(tmp_path / "killed"))
-    assert 5 <= reached < STEPS
-    assert newest(tmp_path / "killed") is not None
-
-    assert main(call(data, tmp_path / "killed", "--resume")) == 0
-    expected = losses(whole)
-    assert list(expected) == list(range(1, STEPS + 1))
-    assert losses(tmp_path / "killed") == expected
-    weights = [read_weights(newest(folder) or Path()) for folder in (tmp_path / "killed", whole)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
-
-
-def test_a_run_learns(whole: Path) -> None:
-    for name in ("token", "symbol"):
-        found = list(losses(whole, name).values())
-        assert sum(found[-4:]) < 0.95 * sum(found[:4]), name
+from .logs import losses, rows
 
 
 def test_resuming_in_an_empty_folder_starts(data: Path, tmp_path: Path) -> None:
@@ -107,9 +47,9 @@ def test_a_resumed_run_keeps_its_configuration_and_says_what_was_changed(
 
 def test_a_run_folder_holds_configuration_log_and_checkpoints(run: Path) -> None:
     assert {"config.yaml", "metrics.jsonl", "checkpoints"} <= {path.name for path in run.iterdir()}
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert {"step", "loss", "lr", "token", "guide", "symbol", "staff_position", "duration"} <= set(rows[0])
-    assert {"step", "ser", "cer", "note_accuracy", "sequence_accuracy"} <= set(rows[-1])
+    log = rows(run)
+    assert {"step", "loss", "lr", "token", "guide", "symbol", "staff_position", "duration"} <= set(log[0])
+    assert {"step", "ser", "cer", "note_accuracy", "sequence_accuracy"} <= set(log[-1])
     [checkpoint] = (run / "checkpoints").iterdir()
     assert json.loads((checkpoint / PROGRESS).read_text())["step"] == 4
 
@@ -173,33 +113,3 @@ class TestPrecision:
     def test_one_that_was_configured_is_not_measured(self, data: Path, tmp_path: Path, measured: list[str]) -> None:
         assert main([DEBUG, f"data.dataset_id={data}", "max_steps=1", "--out", str(tmp_path / "run")]) == 0
         assert measured == ["fp32", "bf16"]
-
-
-MISTAKES = [
-    (["data.dataset_id="], "no data set is given"),
-    (["data.dataset_id=nowhere"], "data set 'nowhere' can't be opened"),
-    (["vision_model_name=resnet51"], "no backbone called 'resnet51'; did you mean 'resnet50'?"),
-    (["hardware.device=cuda:1"], "hardware.device is 'cuda:1'; use auto, cpu or cuda"),
-    (["hardware.precision=int8"], "hardware.precision is 'int8'; use auto, fp32, bf16 or fp16"),
-    (["tokenizer_id=nowhere"], "tokenizer 'nowhere' can't be reached"),
-    (["init_from=nowhere"], "nowhere holds no checkpoint"),
-    (["training.optimizer.type=SGD"], "training.optimizer.type is 'SGD'"),
-    (["training.scheduler.type=Steps"], "training.scheduler.type is 'Steps'"),
-    (["max_seq_len=3"], "has no line this model can hold"),
-    (["pretrained=true"], "pocket_cnn has no pretrained weights: set model.params.pretrained=false"),
-]
-
-
-@pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[call[0] for call, _ in MISTAKES])
-def test_a_mistake_is_one_sentence(
-    overrides: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = [DEBUG, f"data.dataset_id={data}", "max_steps=1", *overrides, "--out", str(tmp_path / "run")]
-    assert run_command(lambda: main(command)) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: ") and message in last
-
-
-def test_a_configuration_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(lambda: main(["max_steps=1"])) == 2
-    assert "start with configs/pocket.yaml" in capsys.readouterr().err

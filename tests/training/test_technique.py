@@ -79,33 +79,6 @@ def test_a_run_does_not_go_on_with_another_technique(
     assert f"training.init_from={newest(folder)}" in last
 
 
-MISTAKES = [
-    ("full", ["technique.name=lorra"], "no technique called 'lorra'; did you mean 'lora'?"),
-    ("full", ["technique.rnk=4"], "unknown key technique.rnk; did you mean technique.rank?"),
-    ("full", ["rank=4"], "technique.rank is 4, but technique 'full' has no use for it"),
-    ("frozen", ["teacher=x"], "technique.teacher is 'x', but technique 'frozen' has no use for it"),
-    ("distill", ["teacher=x", "targets=all"], "technique.targets is 'all', but technique 'distill' has no use for it"),
-    ("lora", ["rank=0"], "technique.rank is 0; an adapter needs a rank of 1 or more"),
-    ("qlora", ["technique.alpha=0"], "technique.alpha is 0; it must be above 0"),
-    ("lora", ["adapter_dropout=1"], "technique.adapter_dropout is 1; it must be in 0 to 1, below 1"),
-    ("lora", ["targets=decoder"], "technique.targets is 'decoder'; use auto, all, encoder"),
-    ("distill", [], "technique 'distill' has no teacher: set technique.teacher to a run's folder or a checkpoint"),
-    ("distill", ["teacher=nowhere"], "nowhere holds no checkpoint"),
-    ("distill", ["teacher=pocket", "kd_alpha=1.5"], "technique.kd_alpha is 1.5; the labels' share must be in 0 to 1"),
-    ("distill", ["teacher=pocket", "temperature=0"], "technique.temperature is 0; it must be above 0"),
-]
-
-
-@pytest.mark.parametrize(("technique", "overrides", "message"), MISTAKES, ids=[message for _, _, message in MISTAKES])
-def test_a_mistake_is_one_sentence(
-    technique: str, overrides: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command(lambda: main(call(data, technique, tmp_path / "run", *overrides))) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: ") and message in last
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(
     ("name", "package"), [("lora", "peft"), ("qlora", "peft"), ("qlora", "bitsandbytes")]
 )
