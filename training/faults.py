@@ -81,7 +81,10 @@ def told_in_a_sentence(less: str) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if ran_out(error):
             raise OmrError(f"out of memory ({words(error)}): close other programs, or {less}") from error
-        if (found := WORKER_ENDED.search(str(error))) is None:
+        # The loader may find the process gone before it hears of the signal, which then is the cause.
+        ends = [WORKER_ENDED.search(str(part)) for part in (error, error.__cause__, error.__context__)]
+        found = next((end for end in ends if end and end[2]), ends[0])
+        if found is None:
             raise
         how = f"was killed by {found[2]}" if found[2] else "ended unexpectedly"
         why = "; the system does that when its memory runs out (`dmesg` tells)" if found[2] == "Killed" else ""

@@ -98,6 +98,8 @@ def train(config: Config, folder: Path) -> int:
                 clock.saved = time.monotonic()
                 clock.skip()
 
+    if clock.epoch_steps and journal is not None:
+        journal.write(run.step, clock.ended(), "epoch")
     say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
     if run.step >= run.total:
         check_reading(run, material, journal)

@@ -109,7 +109,7 @@ def test_a_release_holds_the_log_up_to_its_step(run: Path, tmp_path: Path) -> No
         log.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')
     out = release(copy, tmp_path / "pocket")
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 4]
+    assert steps == [1, 2, 3, 4, 4, 4]
 
 
 def test_a_release_replaces_an_older_one_and_keeps_its_card(
