@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor, nn
 
 from runtime.image import Preparation
 from runtime.tokenizer import AtomTokenizer
@@ -94,6 +96,18 @@ def steps(run: Run, count: int) -> list[float]:
         take_step(run, [batch])
         losses.append(run.sums["loss"])
     return losses
+
+
+def trainable(model: nn.Module) -> set[str]:
+    """Names of the parameters that shall be trained; there are some."""
+    found = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert found
+    return found
+
+
+def moved(model: nn.Module, begun: Mapping[str, Tensor]) -> set[str]:
+    """Names of the parameters that aren't what they were, bit for bit."""
+    return {name for name, value in model.named_parameters() if not torch.equal(value, begun[name])}
 
 
 def logits(model: MusicTrOCR, batch: Batch) -> np.ndarray:

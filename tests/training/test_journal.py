@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -164,8 +163,7 @@ def test_the_real_weights_and_biases_keeps_a_run_offline(
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = tmp_path / "run"
     assert main(call(data, run, "training.wandb=omr")) == 0
-    assert (run / "wandb.txt").read_text()
     [kept] = (run / "wandb").glob("offline-run-*")
+    assert kept.name.endswith((run / "wandb.txt").read_text())
     [file] = kept.glob("*.wandb")
     assert b"train/tokens_per_second" in file.read_bytes()
-    assert json.loads((kept / "files" / "wandb-summary.json").read_text())["_step"] == 4

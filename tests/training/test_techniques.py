@@ -20,9 +20,20 @@ from training.optim import make_optimizer
 from training.run import Run, adapt, restore, save, weights_to_read
 from training.technique import TECHNIQUES, get_technique
 
-from .techniques import begin, configure, logits, noise, random_model, save_random, steps
+from .techniques import (
+    begin,
+    configure,
+    logits,
+    moved,
+    noise,
+    random_model,
+    save_random,
+    steps,
+    trainable,
+)  # fmt: skip
 
-PAIRS = [(name, backbone) for backbone in ("pocket_cnn", "mobilevit_s") for name in TECHNIQUES.names()]
+AT_LENGTH = ("pocket_cnn", "mobilevit_s")  # backbones with which a run is saved and goes on, too
+PAIRS = [(name, backbone) for backbone in AT_LENGTH for name in TECHNIQUES.names()]
 LEARNING = "ema_decay=0.5"  # the averages follow within a few steps
 # Difference of logits to the largest one: a merged adapter is rounded otherwise than one beside its weight, in each of
 # up to 74 layers.
@@ -68,10 +79,7 @@ def test_the_loss_falls(trained: Trained) -> None:
 
 
 def test_what_is_trained_moves_and_what_is_frozen_stays_bit_for_bit(trained: Trained) -> None:
-    tensors = dict(trained.run.model.named_parameters())
-    trainable = {name for name, parameter in tensors.items() if parameter.requires_grad}
-    assert trainable
-    assert {name for name, value in tensors.items() if not torch.equal(value, trained.begun[name])} == trainable
+    assert moved(trained.run.model, trained.begun) == trainable(trained.run.model)
 
 
 def test_a_resumed_run_goes_on_bit_for_bit(trained: Trained) -> None:
@@ -103,11 +111,12 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", TECHNIQUES.names())
-@pytest.mark.parametrize("backbone", BACKBONES.names())
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES.names() if name not in AT_LENGTH])
 def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
     backbone: str, name: str, teacher: Path
 ) -> None:
-    calm = ["model.params.dropout=0"]  # chance would hide what three small steps change
+    """Twenty steps: the loss falls, every trainable tensor moves, every frozen one stays bit for bit."""
+    calm = ["model.params.dropout=0"]
     config = configure(backbone, name, *calm, *([f"teacher={teacher}"] if name == "distill" else []))
     model = random_model(config)
     plain = {key: value.shape for key, value in model.state_dict().items()}
@@ -115,8 +124,9 @@ def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
     lesson = technique.lesson(config, AtomTokenizer(), torch.device("cpu"))
     optimizer = make_optimizer(model, config.training.optimizer)
     batch = noise(make_preparation(config))
+    begun = {key: value.detach().clone() for key, value in model.named_parameters()}
     found = []
-    for _ in range(4):
+    for _ in range(20):
         output = model(batch.image_BCHW, batch.valid_width_B, batch.tokens_BN)
         sums = losses.sums(batch, output, model, config) | lesson.sums(batch, output)
         loss = torch.stack(list(sums.values())).sum()
@@ -124,7 +134,8 @@ def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert found[-1] < found[0]
+    assert found[-1] < 0.8 * found[0]
+    assert moved(model, begun) == trainable(model)
 
     merged = technique.merged(model)
     assert {key: value.shape for key, value in merged.items()} == plain

@@ -1,0 +1,64 @@
+"""The whole learns by heart, and from the pictures: eight lines are read without a mistake, but not each other's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import pytest
+from training.data.dataset.dataset import COLUMNS
+
+from runtime.tokenizer import AtomTokenizer
+from training.__main__ import main
+from training.batches import Lines, make_preparation
+from training.checkpoint import load_checkpoint
+from training.evaluate import evaluate
+
+from ..music import rows
+from .conftest import DEBUG
+from .logs import rows as logged
+
+LINES = 8
+# Half of pocket's resolution, narrow lines, nothing that hinders learning by heart.
+OPTIONS = (
+    "img_height=48", "data.staff_space=3.5", "width_buckets=[96, 128]", "batch_size=8", "max_steps=140",
+    "learning_rate=4e-3", "model.params.dropout=0", "d_model=64", "ema_decay=0", "weight_decay=0", "eval_limit=8",
+    "training.log_every=20",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lines() -> datasets.Dataset:
+    """Of one bar each, all different."""
+    found = datasets.Dataset.from_list(rows("train", LINES, 5, 1), features=COLUMNS)
+    assert len(set(found["transcription"])) == LINES
+    return found
+
+
+@pytest.fixture(scope="module")
+def learnt(lines: datasets.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learnt and checks on the same lines."""
+    folder = tmp_path_factory.mktemp("overfit")
+    datasets.DatasetDict({"train": lines, "val": lines}).save_to_disk(str(folder / "data"))
+    assert main([DEBUG, f"data.dataset_id={folder / 'data'}", *OPTIONS, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_eight_lines_are_learnt_without_a_mistake(learnt: Path) -> None:
+    last = logged(learnt)[-1]
+    assert (last["lines"], last["ser"], last["sequence_accuracy"]) == (LINES, 0.0, 100.0)
+
+
+def test_they_are_read_worse_with_each_others_pictures(learnt: Path, lines: datasets.Dataset) -> None:
+    loaded = load_checkpoint(learnt)
+    pictures = lines["image"][1:] + lines["image"][:1]
+    swapped = lines.remove_columns("image").add_column("image", pictures).cast(COLUMNS)
+    found = {
+        name: evaluate(
+            loaded.model, Lines(given, make_preparation(loaded.config), AtomTokenizer(), loaded.model.stride, 1),
+            loaded.tokenizer,
+        )[0]["ser"]
+        for name, given in (("own", lines), ("swapped", swapped))
+    }  # fmt: skip
+    assert found["own"] == 0
+    assert found["swapped"] > 30
