@@ -14,16 +14,13 @@ from __future__ import annotations
 import atexit
 import json
 import time
-from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
-from runtime.errors import MissingExtraError, OmrError
-
 from .config import Config
+from .weights_and_biases import WeightsAndBiases
 
 
 class Board(Protocol):
@@ -48,44 +45,6 @@ class TensorBoard:
 
     def close(self) -> None:
         self.writer.close()
-
-
-class WeightsAndBiases:
-    """A run of a project of Weights & Biases, which a resumed run goes on with; steps that it knows are not shown
-    again. `WANDB_MODE=offline` keeps it in the run's folder until `wandb sync`."""
-
-    def __init__(self, run: Path, config: Config) -> None:
-        import wandb
-
-        known = run / "wandb.txt"
-        name = known.read_text(encoding="utf-8") if known.exists() else None
-        try:
-            self.run = wandb.init(
-                project=config.training.wandb, name=run.name, dir=str(run), id=name, resume="allow",
-                config=asdict(config),
-            )  # fmt: skip
-        except Exception as error:  # its own errors, the network's, the account's
-            raise OmrError(
-                f"training.wandb={config.training.wandb}: Weights & Biases can't be reached "
-                f"({type(error).__name__}): run `wandb login`, set WANDB_MODE=offline, or leave training.wandb empty"
-            ) from error
-        known.write_text(self.run.id, encoding="utf-8")
-
-    def write(self, step: int, values: dict[str, float], group: str) -> None:
-        self.run.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
-
-    def close(self) -> None:
-        self.run.finish()
-
-
-def check(config: Config) -> None:
-    """Refuse a log that can't be kept.
-
-    Raises:
-        MissingExtraError: Weights & Biases isn't installed.
-    """
-    if config.training.wandb and find_spec("wandb") is None:
-        raise MissingExtraError("training.wandb needs wandb: pip install -e '.[wandb]', or leave training.wandb empty")
 
 
 class Journal:
@@ -152,14 +111,19 @@ class Clock:
         """What was done since the last step was no training."""
         self.last = time.monotonic()
 
+    def saved_now(self) -> None:
+        """A checkpoint was written since the last step."""
+        self.saved = self.last = time.monotonic()
+
     def count(self, seen: Seen, epoch: int) -> dict[str, float]:
         """A step of an epoch is over.
 
         Returns:
             What is known of the epoch before, if this is the first step of another.
         """
-        ended = self.ended() if epoch != self.epoch and self.epoch_steps else {}
+        ended: dict[str, float] = {}
         if epoch != self.epoch:
+            ended = self.ended()
             self.epoch, self.epoch_seconds, self.epoch_steps = epoch, 0.0, 0
         now = time.monotonic()
         self.seconds, self.epoch_seconds = self.seconds + now - self.last, self.epoch_seconds + now - self.last
@@ -169,10 +133,9 @@ class Clock:
         return ended
 
     def ended(self) -> dict[str, float]:
-        """For the log: the epoch that the steps were counted in."""
-        return {
-            "epoch": self.epoch, "epoch_seconds": round(self.epoch_seconds, 3), "epoch_steps": self.epoch_steps
-        }  # fmt: skip
+        """For the log: the epoch that the steps were counted in; nothing without steps."""
+        known = {"epoch": self.epoch, "epoch_seconds": round(self.epoch_seconds, 3), "epoch_steps": self.epoch_steps}
+        return known if self.epoch_steps else {}
 
     def rates(self, processes: int) -> dict[str, float]:
         """Steps, lines and tokens a second since this was asked last."""

@@ -33,7 +33,7 @@ from .data.dataset.hub import make_tokenizer
 from .evaluate import evaluate
 from .faults import marked
 from .fitting import within_memory
-from .journal import Clock, Journal, Seen, check
+from .journal import Clock, Journal, Seen
 from .memory import peaks
 from .optim import learning_rate_factor
 from .order import Stream
@@ -41,6 +41,7 @@ from .precision import settle_device, settle_precision
 from .record import record_end, record_start
 from .run import Material, Run, build_run, open_material, restore, save, say
 from .technique import get_technique
+from .weights_and_biases import check
 
 
 def train(config: Config, folder: Path) -> int:
@@ -84,8 +85,7 @@ def train(config: Config, folder: Path) -> int:
                 say(f"max_minutes={training.max_minutes:g} are over at step {run.step}; --resume goes on")
                 break
             seen = within_memory(run, batches, material.plan.widest(), take_step, learn)
-            if (ended := clock.count(seen, run.place.epoch)) and journal is not None:
-                journal.write(run.step - 1, ended, "epoch")
+            write_epoch(journal, run.step - 1, clock.count(seen, run.place.epoch))
             bar.update()
             if run.step % training.log_every == 0:
                 write_log(run, journal, bar, clock)
@@ -95,11 +95,9 @@ def train(config: Config, folder: Path) -> int:
             due = training.checkpoint_steps and run.step % training.checkpoint_steps == 0
             if due or time.monotonic() - clock.saved > 60 * training.checkpoint_minutes:
                 save(run)
-                clock.saved = time.monotonic()
-                clock.skip()
+                clock.saved_now()
 
-    if clock.epoch_steps and journal is not None:
-        journal.write(run.step, clock.ended(), "epoch")
+    write_epoch(journal, run.step, clock.ended())
     say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
     if run.step >= run.total:
         check_reading(run, material, journal)
@@ -259,6 +257,12 @@ def write_log(run: Run, journal: Journal | None, bar: tqdm, clock: Clock) -> Non
     journal.write(run.step, values | {"epoch": run.place.epoch} | counted, "train")
     shown = {name: f"{means[name]:.3f}" for name in ("loss", "token") if name in means}
     bar.set_postfix(shown, lines_per_s=f"{rates['samples_per_second']:.1f}")
+
+
+def write_epoch(journal: Journal | None, step: int, ended: dict[str, float]) -> None:
+    """An epoch whose last step was `step`; nothing for none."""
+    if journal is not None and ended:
+        journal.write(step, ended, "epoch")
 
 
 def check_reading(run: Run, material: Material, journal: Journal | None) -> None:

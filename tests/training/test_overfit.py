@@ -6,12 +6,12 @@ from pathlib import Path
 
 import datasets
 import pytest
-from training.data.dataset.dataset import COLUMNS
 
 from runtime.tokenizer import AtomTokenizer
 from training.__main__ import main
 from training.batches import Lines, make_preparation
 from training.checkpoint import load_checkpoint
+from training.data.dataset.build import COLUMNS
 from training.evaluate import evaluate
 
 from ..music import rows
