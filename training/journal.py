@@ -141,9 +141,9 @@ class Clock:
         """Steps, lines and tokens a second since this was asked last."""
         seconds = max(1e-9, self.seconds)
         found = {
-            "steps_per_second": round(self.steps / seconds, 3),
-            "samples_per_second": round(self.lines * processes / seconds, 2),
-            "tokens_per_second": round(self.tokens / seconds, 1),
+            "steps_per_second": self.steps / seconds,
+            "samples_per_second": self.lines * processes / seconds,
+            "tokens_per_second": self.tokens / seconds,
         }
         self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0
-        return found
+        return {name: float(f"{value:.4g}") for name, value in found.items()}

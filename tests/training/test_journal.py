@@ -31,7 +31,7 @@ def call(data: Path, run: Path, *options: str) -> list[str]:
 def logged(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two epochs of two steps, a log line a step."""
     run = tmp_path_factory.mktemp("runs") / "logged"
-    assert main(call(data, run, "train_limit=8", "width_buckets=[768]", "batch_size=4")) == 0
+    assert main(call(data, run, "train_limit=4", "width_buckets=[768]", "batch_size=2")) == 0
     return run
 
 
@@ -41,7 +41,7 @@ def test_every_logged_step_tells_speed_memory_and_the_size_of_the_gradient(logge
     for row in steps:
         assert set(row) >= MEASURED
         assert row["grad_norm"] > 0 and row["skipped_steps"] == 0
-        assert row["samples_per_second"] == pytest.approx(4 * row["steps_per_second"], rel=0.02)
+        assert row["samples_per_second"] == pytest.approx(2 * row["steps_per_second"], rel=0.01)
         assert row["tokens_per_second"] > row["samples_per_second"]
         assert 100 < row["peak_rss_mb"] < 50_000
         assert "peak_vram_mb" not in row  # computed on a CPU
