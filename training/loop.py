@@ -41,7 +41,7 @@ from .precision import settle_device, settle_precision
 from .record import record_end, record_start
 from .run import Material, Run, build_run, open_material, restore, save, say
 from .technique import get_technique
-from .weights_and_biases import check
+from .weights_and_biases import check_installed
 
 
 def train(config: Config, folder: Path) -> int:
@@ -53,7 +53,7 @@ def train(config: Config, folder: Path) -> int:
     """
     began = time.monotonic()
     get_technique(config.technique)  # what can't be is refused before minutes go into opening data
-    check(config)
+    check_installed(config)
     device = settle_device(config.hardware.device)
     hardware, reason = settle_precision(config.hardware, device)
     config = replace(config, hardware=hardware)

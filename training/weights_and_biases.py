@@ -41,7 +41,7 @@ class WeightsAndBiases:
         self.run.finish()
 
 
-def check(config: Config) -> None:
+def check_installed(config: Config) -> None:
     """Refuse a log that can't be kept.
 
     Raises:
