@@ -64,6 +64,13 @@ def advice(run: Run, batches: Sequence[Batch], widest: int, learn: Learn, failur
 
     run.optimizer.zero_grad(set_to_none=True)
     found = fit(device, lines, states_to_come(run), attempt)
+    if not found.tried:  # too much for one line, or memory in pieces too small for anything
+        guess = max(1, config.training.batch_size // 2)
+        less = ", or ".join(leaner(config))
+        return (
+            f"{before}, and not one of them could be computed afterwards, so nothing is measured: try "
+            f"training.batch_size={guess}, {keeping(config, guess)}; if that is no help, {less}; {way_on(run.folder)}"
+        )
     kind = "this GPU" if device.type == "cuda" else "this process"
     measured = f"{kind} had {size_of(found.limit)}, {size_of(found.base)} of it for all but the batch"
     if found.line:
@@ -75,7 +82,7 @@ class Fit(NamedTuple):
     """What is known of a batch that was too large.
 
     Attributes:
-        lines: of it that would fit, by estimate; 0: not one.
+        lines: of it that would fit, by estimate; 0: less than one.
         limit: bytes the process could have.
         base: bytes it takes without a batch.
         line: bytes a line takes, 0 where that couldn't be measured.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,17 +13,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from runtime.errors import OmrError
 from tests.source import ROOT
+from training.batches import make_preparation
 from training.checkpoint import newest
 from training.config import Config, load_config
-from training.fitting import fit, sizes
+from training.fitting import fit, sizes, within_memory
 from training.memory import ran_out
 
 from .conftest import DEBUG
 from .logs import losses
+from .techniques import begin, configure, noise
 
 CPU = torch.device("cpu")
-ROOM = 700  # MB
+ROOM = 600  # MB
+# glibc: blocks of a megabyte go back to the system one by one. Otherwise address space, which is what is short here,
+# may stay taken after its pages were given back, and nothing could be measured.
+WHOLE_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
 # Trains once for each line of arguments, in a process whose address space may grow by so many MB from here: PyTorch's
 # allocator is refused then. Answers with the exit code.
 LIMITED = """
@@ -56,7 +63,7 @@ class Limited:
         self.said = run.with_suffix(".txt")
         self.process = subprocess.Popen(
             [sys.executable, "-c", LIMITED, str(ROOM)], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said.open("w"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said.open("w"), env=os.environ | WHOLE_BLOCKS,
         )  # fmt: skip
 
     def train(self, *options: str) -> tuple[int, list[str]]:
@@ -89,6 +96,20 @@ def test_a_batch_too_large_is_answered_with_one_that_fits(data: Path, tmp_path: 
     assert limited.train("--resume", "max_steps=4", f"batch_size={size[1]}")[0] == 0
     assert list(losses(run)) == [1, 2, 3, 4]
     limited.process.kill()
+
+
+@pytest.mark.usefixtures("quick")
+def test_where_nothing_can_be_measured_the_answer_is_half_and_says_so(tmp_path: Path) -> None:
+    def refuse(*_given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    run = begin(configure("pocket_cnn", "full", "batch_size=8"), tmp_path)
+    expected = (
+        "out of memory in step 1 with 2 lines of .* so nothing is measured: try training.batch_size=4, "
+        "with training.gradient_accumulation_steps=2 to keep .*; no checkpoint is written yet"
+    )
+    with pytest.raises(OmrError, match=expected):
+        within_memory(run, [noise(make_preparation(run.config))], 128, refuse, refuse)
 
 
 @pytest.fixture
