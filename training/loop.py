@@ -69,9 +69,7 @@ def train(config: Config, folder: Path) -> int:
     run = build_run(config, folder, accelerator, tokenizer, material.plan)
     if (checkpoint := newest(folder)) is not None:
         restore(run, checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, folder / "config.yaml")  # once the checkpoint has been found to fit it
-    record_start(run, material)
+    write_start(run, material)  # once the checkpoint has been found to fit the configuration
     loader = make_loader(run, material)
     journal = Journal(folder, run.step, config) if accelerator.is_main_process else None
     bar = progress(run, journal is None)
@@ -106,6 +104,13 @@ def train(config: Config, folder: Path) -> int:
         journal.close()
     accelerator.end_training()
     return 128 + run.stopped if run.stopped else 0
+
+
+def write_start(run: Run, material: Material) -> None:
+    """The folder of a run as it is before the first step."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    save_config(run.config, run.folder / "config.yaml")
+    record_start(run, material)
 
 
 def progress(run: Run, silent: bool) -> tqdm:
