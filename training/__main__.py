@@ -3,6 +3,7 @@
 omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
 omr-train evaluate CHECKPOINT DATASET
 omr-train release RUN --out DIR
+omr-train finished RUN
 omr-train results RUN... --out DIR
 omr-train sweep SWEEP --out DIR
 """
@@ -21,12 +22,14 @@ from runtime.errors import ConfigError, OmrError, run_command
 
 from .config import Config, keys, load_config
 from .faults import loud, told_in_a_sentence
+from .messages import say
 from .results.command import results_command
 from .sweep.command import sweep_command
 
 USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
        omr-train evaluate CHECKPOINT DATASET [...]
        omr-train release RUN --out DIR
+       omr-train finished RUN
        omr-train results RUN... --out DIR
        omr-train sweep SWEEP --out DIR [...]"""
 
@@ -70,11 +73,11 @@ def train_command(arguments: Sequence[str]) -> int:
 def resumed_config(begun: Path, overrides: Sequence[str]) -> Config:
     """The run's own configuration with the overrides; the files are not read again."""
     before, config = load_config([begun]), load_config([begun], overrides)
-    print(f"configuration: {begun}, as the run began", file=sys.stderr)
+    say(f"configuration: {begun}, as the run began")
     for key in keys():
         old, new = value_of(before, key), value_of(config, key)
         if old != new:
-            print(f"changed since the run began: {key} {old} -> {new}", file=sys.stderr)
+            say(f"changed since the run began: {key} {old} -> {new}")
     return config
 
 
@@ -182,10 +185,29 @@ def release_command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def finished_command(arguments: Sequence[str]) -> int:
+    """Say how far a run's newest checkpoint is; the exit code answers a script."""
+    parser = argparse.ArgumentParser(
+        prog="omr-train finished",
+        description="Exit code 0 if a run's newest checkpoint is that of its last step, 1 if steps are left. For batch "
+        "scripts: schedulers report 0 for jobs that lost a node.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    options = parser.parse_args(arguments)
+
+    from .checkpoint import find, read_progress
+
+    folder = find(options.run)
+    progress = read_progress(folder)
+    print(f"{folder}: step {progress['step']} of {progress['total']}")
+    return 0 if progress["step"] >= progress["total"] else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
-        "evaluate": evaluate_command, "release": release_command, "results": results_command, "sweep": sweep_command
+        "evaluate": evaluate_command, "release": release_command, "finished": finished_command,
+        "results": results_command, "sweep": sweep_command,
     }  # fmt: skip
     command = commands.get(given[0]) if given else None
     return command(given[1:]) if command else train_command(given)

@@ -178,16 +178,27 @@ def read_training(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     Raises:
         BundleError: the checkpoint holds weights only.
     """
-    if not (folder / TRAINING).is_file():
-        raise BundleError(
-            f"{folder} holds weights only, so training can't go on from it; "
-            f"start a new run with training.init_from={folder}"
-        )
+    progress = read_progress(folder)
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in load_file(folder / TRAINING).items():
         group, rest = name.split("/", 1)
         groups.setdefault(group, {})[rest] = value
-    return groups, json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    return groups, progress
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """How far the run of a checkpoint is: `step` of `total`, and more.
+
+    Raises:
+        BundleError: the checkpoint holds weights only.
+    """
+    if not (folder / PROGRESS).is_file() or not (folder / TRAINING).is_file():
+        raise BundleError(
+            f"{folder} holds weights only, so training can't go on from it; "
+            f"start a new run with training.init_from={folder}"
+        )
+    progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    return progress
 
 
 def random_states() -> dict[str, Tensor]:

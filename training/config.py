@@ -143,6 +143,7 @@ class HardwareConfig:
     precision: str = "auto"  # auto: measured; fp32, bf16, fp16
     processor: str = ""  # the one that precision was measured on
     threads: int = 0  # 0: as many as this process may use
+    sharding: str = "none"  # none: each process of torchrun holds the whole model; fsdp: its part of it
 
 
 @dataclass(frozen=True)

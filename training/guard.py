@@ -17,7 +17,8 @@ from runtime.errors import OmrError
 
 from .batches import Batch
 from .checkpoint import way_on
-from .run import Run, say
+from .messages import say
+from .run import Run
 
 NAMED = 8  # lines of a batch that a message names
 ENOUGH_SCALE = 1.0  # a gradient that overflows at this scale of the loss or below isn't finite in itself

@@ -93,7 +93,7 @@ class Journal:
 
 
 class Seen(NamedTuple):
-    """What a step learnt from: lines in this process, tokens in all."""
+    """What a step learnt from, in all processes."""
 
     lines: int
     tokens: int
@@ -137,12 +137,12 @@ class Clock:
         known = {"epoch": self.epoch, "epoch_seconds": round(self.epoch_seconds, 3), "epoch_steps": self.epoch_steps}
         return known if self.epoch_steps else {}
 
-    def rates(self, processes: int) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """Steps, lines and tokens a second since this was asked last."""
         seconds = max(1e-9, self.seconds)
         found = {
             "steps_per_second": self.steps / seconds,
-            "samples_per_second": self.lines * processes / seconds,
+            "samples_per_second": self.lines / seconds,
             "tokens_per_second": self.tokens / seconds,
         }
         self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0

@@ -35,11 +35,14 @@ from .faults import marked
 from .fitting import within_memory
 from .journal import Clock, Journal, Seen
 from .memory import peaks
+from .messages import say
 from .optim import learning_rate_factor
 from .order import Stream
 from .precision import settle_device, settle_precision
+from .processes import OWN_STATISTICS, from_main, highest, join, share_statistics, totals
 from .record import record_end, record_start
-from .run import Material, Run, build_run, open_material, restore, save, say
+from .run import Material, Run, averaged, build_run, open_material, restore, save
+from .sharding import check_sharding, gathered_number
 from .technique import get_technique
 from .weights_and_biases import check_installed
 
@@ -54,16 +57,8 @@ def train(config: Config, folder: Path) -> int:
     began = time.monotonic()
     get_technique(config.technique)  # what can't be is refused before minutes go into opening data
     check_installed(config)
-    device = settle_device(config.hardware.device)
-    hardware, reason = settle_precision(config.hardware, device)
-    config = replace(config, hardware=hardware)
-    say(f"computing on {reason}")
+    config, accelerator = settle_hardware(config)
     torch.manual_seed(config.training.seed)
-    torch.set_flush_denormal(True)  # denormal activations slow a CPU down tenfold
-    cv2.setNumThreads(1)  # degrading runs between the steps; OpenCV's own threads would take cores from others
-    half = hardware.precision if hardware.precision != "fp32" else "no"
-    accelerator = Accelerator(mixed_precision=half, cpu=device.type == "cpu")
-
     tokenizer = make_tokenizer(config.data.tokenizer_id)
     material = open_material(config, tokenizer, accelerator.num_processes)
     run = build_run(config, folder, accelerator, tokenizer, material.plan)
@@ -77,9 +72,13 @@ def train(config: Config, folder: Path) -> int:
     clock = Clock(run.place.epoch)
     with leaving_on_signal(run), marked(folder if journal else None), bar:
         for batches in grouped(loader, training.gradient_accumulation_steps):
-            if run.step >= run.total or run.stopped:
+            late = 0 < 60 * training.max_minutes < time.monotonic() - began
+            due = time.monotonic() - clock.saved > 60 * training.checkpoint_minutes
+            stopped, late, due = highest(accelerator, run.stopped, late, due)
+            run.stopped = run.stopped or int(stopped)
+            if run.step >= run.total or stopped:
                 break
-            if training.max_minutes and time.monotonic() - began > 60 * training.max_minutes:
+            if late:
                 say(f"max_minutes={training.max_minutes:g} are over at step {run.step}; --resume goes on")
                 break
             seen = within_memory(run, batches, material.plan.widest(), take_step, learn)
@@ -90,13 +89,11 @@ def train(config: Config, folder: Path) -> int:
             if training.eval_every and run.step % training.eval_every == 0 and run.step < run.total:
                 check_reading(run, material, journal)
                 clock.skip()
-            due = training.checkpoint_steps and run.step % training.checkpoint_steps == 0
-            if due or time.monotonic() - clock.saved > 60 * training.checkpoint_minutes:
+            if due or (training.checkpoint_steps and run.step % training.checkpoint_steps == 0):
                 save(run)
                 clock.saved_now()
-
-    write_epoch(journal, run.step, clock.ended())
-    say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
+        write_epoch(journal, run.step, clock.ended())
+        say(f"checkpoint of step {run.step} of {run.total}: {save(run)}")
     if run.step >= run.total:
         check_reading(run, material, journal)
     record_end(run)
@@ -106,10 +103,30 @@ def train(config: Config, folder: Path) -> int:
     return 128 + run.stopped if run.stopped else 0
 
 
+def settle_hardware(config: Config) -> tuple[Config, Accelerator]:
+    """Join the other processes, if there are any, and settle on what all compute with.
+
+    Returns:
+        The configuration with what was settled.
+    """
+    device = settle_device(config.hardware.device)
+    processes = join(device)
+    hardware, reason = from_main(settle_precision(config.hardware, device))
+    check_sharding(hardware, processes)
+    say(f"computing on {reason}" + f"; {processes} processes" * (processes > 1))
+    torch.set_flush_denormal(True)  # denormal activations slow a CPU down tenfold
+    # Degrading runs between the steps; OpenCV's own threads would take cores from others.
+    cv2.setNumThreads(1)
+    half = hardware.precision if hardware.precision != "fp32" else "no"
+    accelerator = Accelerator(mixed_precision=half, cpu=device.type == "cpu", kwargs_handlers=[OWN_STATISTICS])
+    return replace(config, hardware=hardware), accelerator
+
+
 def write_start(run: Run, material: Material) -> None:
     """The folder of a run as it is before the first step."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    save_config(run.config, run.folder / "config.yaml")
+    if run.accelerator.is_main_process:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        save_config(run.config, run.folder / "config.yaml")
     record_start(run, material)
 
 
@@ -149,14 +166,15 @@ def grouped(loader: Iterable[Any], size: int) -> Iterator[list[Batch]]:
 
 @contextmanager
 def leaving_on_signal(run: Run) -> Iterator[None]:
-    """SIGTERM (a scheduler), SIGINT (Ctrl-C) and SIGHUP (a terminal that closes) let the step end; then the run leaves
-    with a checkpoint."""
+    """SIGTERM and SIGUSR1 (a scheduler), SIGINT (Ctrl-C) and SIGHUP (a terminal that closes) let the step end; then
+    the run leaves with a checkpoint."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        say(f"{signal.Signals(number).name}: leaving after this step, with a checkpoint")
-        run.stopped = number
+        if not run.stopped:
+            say(f"{signal.Signals(number).name}: leaving after this step, with a checkpoint")
+            run.stopped = number
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
+    numbers = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup, where it shall go on
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -184,8 +202,11 @@ def take_step(run: Run, batches: Sequence[Batch]) -> Seen:
         name: torch.stack([part.get(name, part["token"]).to(accelerator.device) for part in local]).sum()
         for name in losses.weights(config) | run.lesson.weights
     }
+    lines = sum(len(batch.names) for batch in batches)
+    counts["lines"] = torch.tensor(float(lines), device=accelerator.device)
     if accelerator.num_processes > 1:
         counts = accelerator.reduce(counts, "sum")
+    seen: dict[str, float] = {}  # each part's share of this process
     share = learning_rate_factor(config.training.scheduler, run.step, run.total)
     for group in run.optimizer.param_groups:
         group["lr"] = config.training.optimizer.learning_rate * share
@@ -196,18 +217,20 @@ def take_step(run: Run, batches: Sequence[Batch]) -> Seen:
             found.append(learn(run, batch, counts))
     if accelerator.scaler is not None:
         accelerator.scaler.unscale_(run.optimizer)  # accelerate does so for optimizers that it has prepared only
-    norm = float(accelerator.clip_grad_norm_(run.model.parameters(), config.training.optimizer.clip_norm))
+    norm = gathered_number(accelerator.clip_grad_norm_(run.model.parameters(), config.training.optimizer.clip_norm))
     parts = [dict(zip(part, torch.stack(list(part.values())).tolist(), strict=True)) for part in found]
     good = guard.judge(run, batches, parts, norm, before)
     if good:
-        for name, value in [*(item for part in parts for item in part.items()), ("grad_norm", norm)]:
+        sums = {name: sum(part[name] for part in parts) for name in parts[0]}
+        for name, value in (totals(accelerator, sums) | {"grad_norm": norm}).items():
             run.sums[name] = run.sums.get(name, 0.0) + value
     update(run, good)
+    share_statistics(accelerator, run.model)
     run.step += 1
     if good:
         run.averages.update(run.step)
     run.place = batches[-1].place
-    return Seen(sum(len(batch.names) for batch in batches), int(counts["token"]))
+    return Seen(int(counts["lines"]), int(counts["token"]))
 
 
 def learn(run: Run, batch: Batch, counts: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -230,8 +253,8 @@ def learn(run: Run, batch: Batch, counts: Mapping[str, Tensor] | None = None) ->
     with accelerator.autocast():
         sums |= run.lesson.sums(batch, output)
     parts = {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
-    loss = sum(weights[name] * value for name, value in parts.items()) * accelerator.num_processes
-    accelerator.backward(loss)
+    loss = sum(weights[name] * value for name, value in parts.items())
+    accelerator.backward(loss * accelerator.num_processes)
     return {name: value.detach() for name, value in [("loss", loss), *parts.items()]}
 
 
@@ -247,7 +270,7 @@ def update(run: Run, good: bool) -> None:
 
 
 def write_log(run: Run, journal: Journal | None, bar: tqdm, clock: Clock) -> None:
-    """Means over the good steps since the last line; in a run of several processes those of the main one."""
+    """Means over the good steps since the last line, over all processes."""
     sums, run.sums = run.sums, {}
     counted = {"skipped_steps": int(sums.pop("skipped_steps", 0))}
     scaler = run.accelerator.scaler
@@ -257,7 +280,7 @@ def write_log(run: Run, journal: Journal | None, bar: tqdm, clock: Clock) -> Non
         return
     good = run.config.training.log_every - counted["skipped_steps"] - counted.get("overflows", 0)
     means = {name: value / good for name, value in sums.items()}
-    rates = clock.rates(run.accelerator.num_processes)
+    rates = clock.rates()
     values = means | {"lr": run.optimizer.param_groups[0]["lr"]} | rates | peaks(run.accelerator.device)
     journal.write(run.step, values | {"epoch": run.place.epoch} | counted, "train")
     shown = {name: f"{means[name]:.3f}" for name in ("loss", "token") if name in means}
@@ -272,13 +295,13 @@ def write_epoch(journal: Journal | None, step: int, ended: dict[str, float]) -> 
 
 def check_reading(run: Run, material: Material, journal: Journal | None) -> None:
     """Read the checking lines freely with the averaged weights, clean and degraded."""
-    if journal is None:
-        return
     values: dict[str, float] = {}
-    with run.averages.applied():
+    with averaged(run) as model:
+        if journal is None:
+            return
         for prefix, lines in material.checks.items():
             found, _ = evaluate(
-                run.model, lines, run.tokenizer, precision=run.accelerator.autocast(), longest=16
+                model, lines, run.tokenizer, precision=run.accelerator.autocast(), longest=16
             )
             values |= {f"{prefix}{name}": value for name, value in found.items()}
     journal.write(run.step, values, "eval")

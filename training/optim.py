@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from runtime.errors import ConfigError
 
 from .config import OptimizerConfig, SchedulerConfig
+from .sharding import own_part, split_like
 
 SCHEDULES = ("LinearWarmup", "Cosine", "Trapezoid")
 
@@ -84,7 +85,7 @@ class AveragedWeights:
         keep = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         names = [name for name, value in self.average.items() if value.is_floating_point()]
         torch._foreach_lerp_(
-            [self.average[name] for name in names], [current[name] for name in names], 1 - keep
+            [own_part(self.average[name]) for name in names], [own_part(current[name]) for name in names], 1 - keep
         )
         for name, value in self.average.items():
             if not value.is_floating_point():
@@ -126,4 +127,4 @@ def restore_states(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: 
         like = parameter if value.shape == parameter.shape else value
         optimizer.state[parameter][kind] = torch.empty_like(
             like, dtype=value.dtype, device=parameter.device
-        ).copy_(value)
+        ).copy_(split_like(value, like))

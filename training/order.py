@@ -26,7 +26,7 @@ class Item(NamedTuple):
         index: row of the data set.
         epoch: passes over the data before this one; degradation differs between them.
         first_step: step at which the epoch began.
-        number: batches of this epoch up to and including this one, over all processes.
+        number: batches of this epoch up to and including this one and those that other processes take beside it.
     """
 
     index: int
@@ -164,5 +164,6 @@ class Stream(Sampler[list[Item]]):
             number = 0
             for number, batch in enumerate(self.plan.epoch(epoch, first_step), 1):
                 if number > skip and (number - 1) % self.processes == self.rank:
-                    yield [Item(index, epoch, first_step, number) for index in batch]
+                    end = number + self.processes - 1 - self.rank
+                    yield [Item(index, epoch, first_step, end) for index in batch]
             epoch, first_step, skip = epoch + 1, first_step + number // self.plan.group, 0

@@ -23,6 +23,7 @@ from .data.dataset.build import digest
 from .parameters import count_parameters, counts_of
 from .precision import processor_name
 from .run import Material, Run
+from .sharding import own_part
 
 RECORD = "run.json"
 TOOLS = ("torch", "timm", "accelerate", "datasets", "numpy")
@@ -95,8 +96,8 @@ def data_digest(folder: Path) -> str:
 
 
 def size(tensors: Iterable[Tensor]) -> int:
-    """Bytes."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """Bytes that this process holds."""
+    return sum(part.numel() * part.element_size() for part in map(own_part, tensors))
 
 
 def now() -> str:

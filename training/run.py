@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,29 +17,19 @@ from runtime.tokenizer import Tokenizer
 
 from .backbone import get_backbone
 from .batches import Lines, make_preparation
-from .checkpoint import (
-    build_model,
-    random_states,
-    read_training,
-    read_weights,
-    restore_random_states,
-    save_checkpoint,
-    take_weights,
-)
+from .checkpoint import build_model, read_training, read_weights, save_checkpoint, take_weights
 from .config import Config
 from .data.dataset.hub import open_split
 from .data.dataset.labels import label_form
 from .data.dataset.staff_space import warn_of_small_staves
+from .messages import say
 from .model import MusicTrOCR
 from .optim import AveragedWeights, learning_rate_factor, make_optimizer, named_states, restore_states
 from .order import Place, Plan
 from .parameters import counts_of
+from .processes import all_random_states, check_step_size, own_randomness, take_random_states
+from .sharding import gathered, shard, split_like
 from .technique import Lesson, Technique, get_technique
-
-
-def say(text: str) -> None:
-    """Explanations go to stderr; answers to stdout."""
-    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -49,6 +41,7 @@ class Run:
         model: as the technique left it; its weights are the ones in training.
         lesson: the technique's own losses.
         wrapped: what is called: autocast, and gradients shared between processes.
+        reader: the whole model, to read with: `model` itself, or where that is split a copy in the main process.
         total: steps of the whole run.
         step: steps done.
         place: where the next batch stands in the data.
@@ -64,6 +57,7 @@ class Run:
     model: MusicTrOCR
     lesson: Lesson
     wrapped: nn.Module
+    reader: MusicTrOCR
     optimizer: torch.optim.Optimizer
     averages: AveragedWeights
     tokenizer: Tokenizer
@@ -142,14 +136,20 @@ def build_run(
     lesson = technique.lesson(config, tokenizer, accelerator.device)
     # Measured on Zen 4 and reported for a ResNet-50: convolutions run 1.1x faster with channels last.
     model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reader, split = model, config.hardware.sharding == "fsdp"
+    if split:
+        reader = copy.deepcopy(model).cpu()
+        shard(model, accelerator.device)
     optimizer = make_optimizer(model, training.optimizer)
-    wrapped = accelerator.prepare_model(model)
+    # What is split shares its gradients by itself; Accelerate adds autocast alone then.
+    wrapped = accelerator.prepare_model(model, evaluation_mode=split)
     averages = AveragedWeights(model, training.optimizer.ema_decay)
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
     learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
     say(f"{total} steps")
+    own_randomness(accelerator, training.seed)
     return Run(
-        config, folder, accelerator, technique, model, lesson, wrapped, optimizer, averages, tokenizer, total
+        config, folder, accelerator, technique, model, lesson, wrapped, reader, optimizer, averages, tokenizer, total
     )
 
 
@@ -166,34 +166,59 @@ def adapt(model: MusicTrOCR, config: Config) -> Technique:
 
 
 def save(run: Run) -> Path:
-    """Write a checkpoint of this moment (the main process does)."""
+    """Write a checkpoint of this moment; every process must call it, the main one writes."""
     tensors = {f"weights/{name}": value for name, value in run.model.state_dict().items()}
     tensors |= {f"optimizer/{name}": value for name, value in named_states(run.optimizer, run.model).items()}
-    tensors |= {f"random/{name}": value for name, value in random_states().items()}
+    tensors |= {f"averages/{name}": value for name, value in run.averages.average.items()}
+    tensors = gathered(tensors)
+    tensors |= {f"random/{name}": value for name, value in all_random_states(run.accelerator).items()}
     scaler = run.accelerator.scaler
     progress = {
         "step": run.step, "total": run.total, "place": list(run.place), "sums": run.sums,
+        "batches": run.config.training.gradient_accumulation_steps * run.accelerator.num_processes,
         "scaler": scaler.state_dict() if scaler is not None else {}, "torch": torch.__version__,
         "skipped_in_a_row": run.skipped_in_a_row,
     }  # fmt: skip
     folder = run.folder / "checkpoints" / f"step-{run.step:08d}"
+    weights = weights_to_read(run)
     if run.accelerator.is_main_process:
-        weights = weights_to_read(run)
         # A technique's own tensors aren't among the weights to read, which hold what they add up to.
-        tensors |= {
-            f"averages/{name}": value
-            for name, value in run.averages.average.items()
-            if name not in weights or not torch.equal(weights[name], value.cpu())
-        }
+        known = {name for name, value in weights.items() if same(tensors.get(f"averages/{name}"), value)}
+        tensors = {key: value for key, value in tensors.items() if key not in {f"averages/{name}" for name in known}}
         folder = save_checkpoint(run.folder, run.config, run.tokenizer, weights, tensors, progress)
     run.accelerator.wait_for_everyone()
     return folder
 
 
+def same(first: Tensor | None, second: Tensor) -> bool:
+    """Whether a tensor is there and equals another that lies on the CPU."""
+    return first is not None and torch.equal(first.cpu(), second)
+
+
+@contextmanager
+def averaged(run: Run) -> Iterator[MusicTrOCR]:
+    """The whole model with averaged weights, in evaluation mode, while the block runs.
+
+    Every process must enter; where the model is split, only the main one's has the weights.
+    """
+    if run.reader is run.model:
+        with run.averages.applied():
+            yield run.model
+        return
+    state = gathered(run.model.state_dict() | run.averages.average)
+    if state:
+        run.reader.load_state_dict(state)
+        run.reader.to(run.accelerator.device).eval()
+    yield run.reader
+    run.reader.to("cpu")
+
+
 def weights_to_read(run: Run) -> dict[str, Tensor]:
     """The averaged weights of the plain model."""
-    with run.averages.applied():
-        return {name: value.detach().cpu().clone() for name, value in run.technique.merged(run.model).items()}
+    with averaged(run) as model:
+        if not run.accelerator.is_main_process:
+            return {}
+        return {name: value.detach().cpu().clone() for name, value in run.technique.merged(model).items()}
 
 
 def restore(run: Run, folder: Path) -> None:
@@ -201,10 +226,15 @@ def restore(run: Run, folder: Path) -> None:
 
     Raises:
         BundleError: the checkpoint holds other tensors than the run's configuration asks for.
+        ConfigError: its steps held another number of batches.
     """
     tensors, progress = read_training(folder)
+    accumulation, processes = run.config.training.gradient_accumulation_steps, run.accelerator.num_processes
+    check_step_size(progress.get("batches", accumulation), accumulation, processes)
+    own = run.model.state_dict()
     try:
-        run.model.load_state_dict(tensors["weights"])
+        weights = {name: split_like(value, own.get(name, value)) for name, value in tensors["weights"].items()}
+        run.model.load_state_dict(weights)
     except RuntimeError as error:
         raise BundleError(
             f"{folder} doesn't fit the run's sizes and technique ({str(error).splitlines()[-1].strip()}): "
@@ -212,11 +242,14 @@ def restore(run: Run, folder: Path) -> None:
         ) from error
     averages = read_weights(folder) | tensors.get("averages", {})
     for name, value in run.averages.average.items():
-        value.copy_(averages[name])
+        value.copy_(split_like(averages[name], value))
     restore_states(run.optimizer, run.model, tensors.get("optimizer", {}))
     run.step, run.place, run.sums = progress["step"], Place(*progress["place"]), progress["sums"]
     run.skipped_in_a_row = progress.get("skipped_in_a_row", 0)  # not in checkpoints of earlier versions
     if run.accelerator.scaler is not None and progress["scaler"]:
         run.accelerator.scaler.load_state_dict(progress["scaler"])
-    restore_random_states(tensors["random"])
+    take_random_states(run.accelerator, tensors["random"], run.config.training.seed + run.step)
+    before = sum(name.endswith("cpu") for name in tensors["random"])
+    if before != processes:
+        say(f"the checkpoint was written by {before} processes, now there are {processes}: dropout draws otherwise")
     say(f"going on from step {run.step}: {folder}")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from runtime.errors import OmrError, run_command
 from training.__main__ import main
-from training.checkpoint import KEPT, TRAINING, WEIGHTS, find, load_checkpoint, newest, read_training
+from training.checkpoint import KEPT, PROGRESS, TRAINING, WEIGHTS, find, load_checkpoint, newest, read_training
 from training.release import halved, release
 
 
@@ -131,6 +131,19 @@ def test_a_release_does_not_replace_anything_else(
     assert run_command(lambda: main(["release", str(run), "--out", str(checkpoint)])) == 2
     assert "holds no released checkpoint" in capsys.readouterr().err
     assert (checkpoint / TRAINING).is_file()
+
+
+def test_a_script_learns_from_the_exit_code_whether_a_run_is_finished(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert main(["finished", str(copy)]) == 0
+    assert capsys.readouterr().out.endswith("step-00000004: step 4 of 4\n")
+    file = copy / "checkpoints" / "step-00000004" / PROGRESS
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"total": 5}))
+    assert main(["finished", str(copy)]) == 1
+    assert capsys.readouterr().out.endswith("step-00000004: step 4 of 5\n")
+    assert run_command(lambda: main(["finished", str(tmp_path)])) == 2
 
 
 def test_training_does_not_go_on_from_a_release(run: Path, tmp_path: Path) -> None:

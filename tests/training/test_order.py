@@ -24,6 +24,10 @@ def stream(place: Place = BEGIN, rank: int = 0, processes: int = 1, **options: o
     return list(islice(Stream(plan(**options), place, rank, processes), 40))  # type: ignore[arg-type]
 
 
+def rows(items: list[Item]) -> list[int]:
+    return [item.index for item in items]
+
+
 def test_a_batch_holds_lines_of_one_bucket() -> None:
     for items in stream():
         assert len({next(b for b in (128, 256, 512, 1024) if b >= WIDTHS[item.index] + MARGIN) for item in items}) == 1
@@ -40,7 +44,18 @@ def test_the_stream_goes_on_from_any_place(done: int) -> None:
 def test_processes_share_every_group() -> None:
     both = [stream(rank=rank, processes=2) for rank in (0, 1)]
     merged = [items for pair in zip(*both, strict=True) for items in pair]
-    assert merged[:40] == stream()
+    assert [rows(items) for items in merged[:40]] == [rows(items) for items in stream()]
+
+
+@pytest.mark.parametrize("steps", [1, 4, 13])
+def test_processes_go_on_together(steps: int) -> None:
+    """Whichever process wrote the checkpoint, both begin with the batch after its step."""
+    for rank in (0, 1):
+        whole = stream(rank=rank, processes=2)
+        for other in (0, 1):
+            last = stream(rank=other, processes=2)[steps - 1][0]
+            rest = stream(Place(last.epoch, last.first_step, last.number), rank=rank, processes=2)
+            assert rest[: 40 - steps] == whole[steps:]
 
 
 def test_an_epoch_shows_nearly_every_line_once_in_another_order() -> None:
