@@ -35,8 +35,9 @@ $(VENV)/.all: requirements.lock pyproject.toml | $(BIN)/pip
 
 setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
 
-setup-cluster: setup  ## what `omr-data build --executor ray` and its test need besides (Ray, 270 MB)
+setup-cluster: setup  ## what tests of clusters need besides: Ray (270 MB), which `omr-data build --executor ray` uses, and SLURM (Debian packages, as root)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[cluster]'
+	apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge
 
 setup-engravers:  ## the programs that draw lines besides Verovio: Debian packages (as root), and abcjs into build/node
 	apt-get install --yes abcm2ps fonts-urw-base35 musescore3 lilypond

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 # Before numpy, torch or OpenCV are imported: the tests already run in two processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,8 +17,8 @@ import pytest  # noqa: E402  after the settings above
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where there is none, and those marked `cluster` without Ray."""
-    for marker, missing in (("gpu", no_gpu), ("cluster", no_ray)):
+    """Skip tests marked `gpu` where there is none, `cluster` without Ray, and `slurm` without SLURM."""
+    for marker, missing in (("gpu", no_gpu), ("cluster", no_ray), ("slurm", no_slurm)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = missing() if marked else ""
         for item in marked if reason else []:
@@ -32,3 +33,12 @@ def no_gpu() -> str:
 
 def no_ray() -> str:
     return "" if importlib.util.find_spec("ray") else "needs ray: make setup-cluster"
+
+
+def no_slurm() -> str:
+    from tests.training.slurm import PROGRAMS
+
+    lacking = [name for name in PROGRAMS if not shutil.which(name)]
+    if lacking:
+        return f"needs SLURM ({', '.join(lacking)}): make setup-cluster"
+    return "" if os.geteuid() == 0 else "needs to be root, as whom SLURM's daemons start jobs"

@@ -76,7 +76,7 @@ def test_a_clock_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ended = clock.count(Seen(lines=8, tokens=200), epoch)
     assert ended == {"epoch": 3, "epoch_seconds": 4.0, "epoch_steps": 2}
     assert clock.ended() == {"epoch": 4, "epoch_seconds": 4.0, "epoch_steps": 1}
-    expected = {"steps_per_second": 0.375, "samples_per_second": 6.0, "tokens_per_second": 75.0}
+    expected = {"steps_per_second": 0.375, "samples_per_second": 3.0, "tokens_per_second": 75.0}
     assert clock.rates() == expected
     assert clock.rates()["steps_per_second"] == 0
 
