@@ -206,7 +206,6 @@ def take_step(run: Run, batches: Sequence[Batch]) -> Seen:
     counts["lines"] = torch.tensor(float(lines), device=accelerator.device)
     if accelerator.num_processes > 1:
         counts = accelerator.reduce(counts, "sum")
-    seen: dict[str, float] = {}  # each part's share of this process
     share = learning_rate_factor(config.training.scheduler, run.step, run.total)
     for group in run.optimizer.param_groups:
         group["lr"] = config.training.optimizer.learning_rate * share

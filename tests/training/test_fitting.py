@@ -26,7 +26,7 @@ from .logs import losses
 from .techniques import begin, configure, noise
 
 CPU = torch.device("cpu")
-ROOM = 600  # MB
+ROOM = 500  # MB
 # glibc: blocks of a megabyte go back to the system one by one. Otherwise address space, which is what is short here,
 # may stay taken after its pages were given back, and nothing could be measured.
 WHOLE_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}

@@ -38,9 +38,10 @@ REFERENCES = {"none": "one", "fsdp": "one-by-rows"}
 
 
 def log(run: Path) -> list[dict[str, float]]:
-    """The lines of each step, without speed."""
+    """The lines of each step, without speed and memory."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{key: value for key, value in row.items() if "second" not in key} for row in rows if "lr" in row]
+    measured = ("second", "peak")
+    return [{k: v for k, v in row.items() if not any(word in k for word in measured)} for row in rows if "lr" in row]
 
 
 def furthest(found: dict[str, float], expected: dict[str, float]) -> float:

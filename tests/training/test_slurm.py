@@ -65,6 +65,7 @@ def preempted(slurm: Slurm, job: str) -> None:
     slurm.call("scontrol", "requeue", job)
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.parametrize(
     ("script", "more", "interrupt"),
