@@ -17,6 +17,7 @@ from .backbone import get_backbone
 from .batches import Lines, make_preparation
 from .checkpoint import (
     build_model,
+    load_checkpoint,
     random_states,
     read_training,
     read_weights,
@@ -139,15 +140,29 @@ def build_run(
         missing = take_weights(model, Path(training.init_from))
         say(f"weights from {training.init_from}; new: {', '.join(missing) or 'none'}")
     technique = adapt(model, config)
-    lesson = technique.lesson(config, tokenizer, accelerator.device)
+    lesson = technique.lesson(config, tokenizer, accelerator.device, load_checkpoint)
     # Measured on Zen 4 and reported for a ResNet-50: convolutions run 1.1x faster with channels last.
     model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(model, training.optimizer)
-    wrapped = accelerator.prepare_model(model)
-    averages = AveragedWeights(model, training.optimizer.ema_decay)
     total = training.max_steps or max(1, round(training.epochs * plan.steps()))
     learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
     say(f"{total} steps")
+    return put_together(config, folder, accelerator, technique, model, lesson, tokenizer, total)
+
+
+def put_together(
+    config: Config,
+    folder: Path,
+    accelerator: Accelerator,
+    technique: Technique,
+    model: MusicTrOCR,
+    lesson: Lesson,
+    tokenizer: Tokenizer,
+    total: int,
+) -> Run:
+    """What a run needs around a model that is on the device, adapted."""
+    optimizer = make_optimizer(model, config.training.optimizer)
+    wrapped = accelerator.prepare_model(model)
+    averages = AveragedWeights(model, config.training.optimizer.ema_decay)
     return Run(
         config, folder, accelerator, technique, model, lesson, wrapped, optimizer, averages, tokenizer, total
     )
