@@ -12,7 +12,7 @@ from training.config import Config, TechniqueConfig
 from training.technique import TECHNIQUES
 
 from .rehearsal import Peak, rehearse
-from .sizes import Sizes, sizes_of, splits
+from .sizes import Sizes, precision_of, sizes_of, splits
 
 GB = 10**9  # a GPU sold with 16 GB has a little more than that
 # Estimates, measured nowhere here: the CUDA context with the libraries' workspaces, and the share that is lost to
@@ -99,9 +99,9 @@ def changes(config: Config, wish: Wish, gb: float) -> Iterator[Estimate]:
 
 def proposals(config: Config, wish: Wish, gb: float) -> Iterator[Config]:
     """What may help; not all of it does."""
-    hardware, buckets = config.hardware, make_preparation(config).width_buckets
-    if not hardware.mixed_precision:
-        yield replace(config, hardware=replace(hardware, mixed_precision=True))
+    buckets = make_preparation(config).width_buckets
+    if precision_of(config) == "fp32":
+        yield replace(config, hardware=replace(config.hardware, mixed_precision=True, precision="auto"))
     smaller = splits(config, config.training.batch_size - 1)
     if smaller and (fitting := most_of(smaller, wish, gb)):
         yield smaller[fitting - 1]

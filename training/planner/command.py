@@ -75,6 +75,7 @@ def plan_command(arguments: Sequence[str]) -> int:
     lines = told(planned, options)
     if options.vram:
         lines.append(f"{'fits' if about['fits'] else 'does not fit'} in {options.vram:g} GB")
+        print("rehearsing what would fit, up to a minute", file=sys.stderr)
         found = [] if about["fits"] else sorted(changes(config, wish, options.vram), key=lambda each: -each.total)
         about["changes"] = [{"set": difference(config, each.config), "total": each.total} for each in found]
         lines += [f"  {gb(each.total)}  with {shlex.join(difference(config, each.config))}" for each in found]
@@ -98,9 +99,9 @@ def configuration(options: argparse.Namespace) -> Config:
         ConfigError: a value out of range, or an option that has no sense without another.
     """
     for name, value, limits, unit in (
-        ("--vram", options.vram, GPU_GB, "GB"),
-        ("--batch", options.batch, LINES, "lines"),
-        ("--height", options.height, HEIGHT, "px"),
+        ("--vram", options.vram, GPU_GB, " GB"),
+        ("--batch", options.batch, LINES, " lines"),
+        ("--height", options.height, HEIGHT, " px"),
     ):
         if value is not None:
             within(name, value, limits, unit)
@@ -116,7 +117,10 @@ def configuration(options: argparse.Namespace) -> Config:
         "hardware.precision": options.precision,
         "hardware.mixed_precision": options.precision and options.precision != "fp32",
     }
-    return load_config(files, overrides + [f"{key}={value}" for key, value in wanted.items() if value is not None])
+    config = load_config(files, overrides + [f"{key}={value}" for key, value in wanted.items() if value is not None])
+    if options.goal == "mobile" and not config.technique.teacher:
+        raise ConfigError("--goal mobile distils: set technique.teacher to a run, a checkpoint or its configuration")
+    return config
 
 
 def parts(planned: Estimate) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from runtime.output import write_whole
 from training.config import Config
 
-from .advice import GB, Wish, estimate
+from .advice import GB, Estimate, Wish, estimate
 from .tiers import PUBLISHED, TIERS, around
 
 COLOURS = {
@@ -22,6 +23,13 @@ COLOURS = {
 def plot(config: Config, wish: Wish, out: Path) -> None:
     """Draw stacked bars of the study's backbones with everything else as in `config`, and write them as a PNG."""
     plans = {name: estimate(around(config, name), wish) for name in PUBLISHED}
+    sizes = next(iter(plans.values())).sizes
+    batch = f"{sizes.batches} x {sizes.lines} lines of {sizes.height} x {sizes.width} px"
+    draw(plans, f"{config.technique.name}: {batch}, {sizes.tokens} tokens, {sizes.precision}", out)
+
+
+def draw(plans: Mapping[str, Estimate], title: str, out: Path) -> None:
+    """Draw a bar for each plan, and write the picture as a PNG."""
     canvas = Figure(figsize=(9, 5), layout="constrained")
     axes = canvas.subplots()
     names, below = list(plans), [0.0] * len(plans)
@@ -36,11 +44,7 @@ def plot(config: Config, wish: Wish, out: Path) -> None:
         if tier < 1.3 * max(below):
             axes.axvline(tier, color="black", linestyle=":", linewidth=1)
             axes.annotate(f"{tier} GB", (tier, 1), (3, -4), ("data", "axes fraction"), "offset points", va="top")
-    sizes = next(iter(plans.values())).sizes
-    axes.set_title(
-        f"{config.technique.name}: {sizes.batches} x {sizes.lines} lines of {sizes.height} x {sizes.width} px, "
-        f"{sizes.tokens} tokens, {sizes.precision}"
-    )
+    axes.set_title(title)
     axes.set_xlabel("GPU memory in GB at a step's fullest moment (planned)")
     axes.set_xlim(0, 1.12 * max(below))
     axes.invert_yaxis()

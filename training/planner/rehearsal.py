@@ -174,7 +174,7 @@ def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
 
 
 def lay_out(config: Config) -> tuple[MusicTrOCR, Lesson, tuple[int, int]]:
-    """The model as the technique leaves it, its lesson, and the numbers of parameters: the plain model's, those trained.
+    """The model as the technique leaves it, its lesson, and how many parameters the plain model has and are trained.
 
     All lies on the meta device, where nothing has content.
     """

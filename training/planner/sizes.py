@@ -45,7 +45,7 @@ def within(name: str, value: float, limits: tuple[int, int], unit: str) -> None:
     """
     low, high = limits
     if not low <= value <= high:
-        raise ConfigError(f"{name} is {value:g}; expected {low} to {high} {unit}")
+        raise ConfigError(f"{name} is {value:g}; expected {low} to {high}{unit}")
 
 
 def precision_of(config: Config) -> str:
@@ -71,8 +71,8 @@ def sizes_of(config: Config, width: int = 0, tokens: int = 0) -> Sizes:
     """
     preparation, longest = make_preparation(config), config.model.params.max_seq_len
     buckets = preparation.width_buckets
-    within("the width of the pictures", width or buckets[-1], (1, buckets[-1]), "px (data.width_buckets)")
-    within("the number of tokens", tokens or longest, (1, longest), "(model.params.max_seq_len)")
+    within("--width", width or buckets[-1], (1, buckets[-1]), " px, the widest of data.width_buckets")
+    within("--tokens", tokens or longest, (1, longest), ", model.params.max_seq_len")
     bucket = next(bucket for bucket in buckets if bucket >= (width or buckets[-1]))
     training = config.training
     return Sizes(

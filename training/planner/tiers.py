@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runtime.errors import ConfigError
 from training.backbone import backbone_name, get_backbone
 from training.config import Config, TechniqueConfig
 
@@ -59,13 +58,8 @@ def recommend(config: Config, wish: Wish, gb: float, goal: str = "memory") -> Es
         config: what it doesn't settle: data, sizes of the decoder, lines of a step.
         wish: the batch it is for.
         gb: of the GPU.
-        goal: memory, accuracy or mobile.
-
-    Raises:
-        ConfigError: mobile without a teacher.
+        goal: memory, accuracy or mobile; the last needs a teacher in the configuration.
     """
-    if goal == "mobile" and not config.technique.teacher:
-        raise ConfigError("--goal mobile distils: set technique.teacher to a run, a checkpoint or its configuration")
     for backbone, technique in candidates(config, gb, goal):
         sizes = splits(replace(around(config, backbone), technique=technique))
         if fitting := most_of(sizes, wish, gb):
