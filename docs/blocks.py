@@ -157,6 +157,6 @@ def memory_tree() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def picture(file: str, text: str) -> str:
-    """A picture, if it is there."""
-    return f"![{text}]({file})\n" if Path(ROOT / file).exists() else ""
+def picture(file: str, text: str, folder: str = "") -> str:
+    """A picture, if it is there; its place is told from the document's folder."""
+    return f"![{text}]({file})\n" if Path(ROOT / folder / file).exists() else ""

@@ -169,7 +169,6 @@ def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
         with ledger.keeping():
             take_step(run, batches[:2])
         fullest = {part: ledger.fullest[part] for part in PARTS}
-        del batches, run
     return Peak(fullest, *counts)
 
 

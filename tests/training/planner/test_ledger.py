@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from training.planner.gpu import BLOCK, CudaAutocast, cuda_bytes
 from training.planner.ledger import Ledger
@@ -51,6 +53,21 @@ def test_parameters_gradients_and_activations_are_told_apart() -> None:
         assert ledger.now["gradients"] == KB
         layer.zero_grad()
         assert ledger.now["gradients"] == 0
+
+
+def test_what_is_recomputed_is_not_kept() -> None:
+    layers = nn.Sequential(*(nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5), nn.ReLU()) for _ in range(4)))
+
+    def kept(recompute: bool) -> int:
+        with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, ledger.keeping():
+            x_BD = torch.ones(64, 16, requires_grad=True)
+            for layer in layers:
+                x_BD = checkpoint(layer, x_BD, use_reentrant=False) if recompute else layer(x_BD)
+            found = ledger.now["activations"]
+            x_BD.sum().backward()
+        return found
+
+    assert kept(recompute=True) < kept(recompute=False) / 2
 
 
 def test_what_autocast_copies_is_known_as_copies() -> None:
