@@ -5,9 +5,10 @@
     python benchmarks/memory.py --device cuda --out gpu.jsonl    # on a GPU: the study's batch, bf16
     python benchmarks/memory.py --tiers docs/measured/memory-tiers.json    # nothing is measured: the plans of the tiers
 
-On a CPU the measured peak is the profiler's, of the second step. On a GPU it is `torch.cuda.max_memory_allocated` of
-the second and third; what the allocator and the CUDA context take besides is told, too, for the planner only estimates
-it. With --out every case is a line there, and cases that it holds are not done again. The last line is JSON.
+On a CPU the measured peak is the profiler's, of a step that finds the optimizer's states made. On a GPU it is
+`torch.cuda.max_memory_allocated` of the second and third step; what the allocator and the CUDA context take besides is
+told, too, for the planner only estimates it. With --out every case is a line there, and cases it holds are not done
+again. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -69,6 +70,16 @@ def case(backbone: str, technique: str, device: torch.device, options: argparse.
     }  # fmt: skip
 
 
+def pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Backbones and techniques in diagonals, so that a run that is stopped has seen something of all."""
+    count = len(options.techniques)
+    return [
+        (backbone, options.techniques[(place + shift) % count])
+        for shift in range(count)
+        for place, backbone in enumerate(options.backbones)
+    ]
+
+
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """All cases that are asked for and not known yet."""
     device = settle_device(options.device)
@@ -77,9 +88,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         known = [json.loads(line) for line in options.out.read_text().splitlines()]
     done = {(row["backbone"], row["technique"]) for row in known}
     rows = []
-    for backbone, technique in tqdm(
-        [(b, t) for b in options.backbones for t in options.techniques if (b, t) not in done], unit="case"
-    ):
+    for backbone, technique in tqdm([pair for pair in pairs(options) if pair not in done], unit="case"):
         rows.append(row := case(backbone, technique, device, options))
         planned, measured = f"{row['planned'] / GB:6.3f} GB", f"{row['measured'] / GB:6.3f} GB"
         print(

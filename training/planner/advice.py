@@ -65,8 +65,8 @@ def estimate(config: Config, wish: Wish) -> Estimate:
 def most(cost: Callable[[int], int], limit: float, highest: int) -> int:
     """The largest n from 1 to `highest` with cost(n) <= limit; 0: none.
 
-    A step's memory is the most of many moments, each of which grows with the lines along a straight line. So the cost
-    is convex, and where a chord says that n fits, it does; a few tries are enough.
+    Whatever rises will do. A step's memory rises almost along a straight line with what it holds, so a guess along the
+    chord is near, and a few tries are enough.
     """
     cost = cache(cost)
     low, high = 1, highest

@@ -73,6 +73,12 @@ def test_more_lines_width_and_tokens_take_more_and_frozen_or_packed_weights_less
     assert packed.bytes["parameters"] < 0.6 * full.bytes["parameters"]
 
 
+def test_an_adapter_keeps_no_second_copy_of_its_layers_input_in_half_precision() -> None:
+    config, sizes = small("mobilevit_s", "lora", "targets=encoder")
+    adapted, full = (rehearse(each, replace(sizes, precision="bf16")) for each in (config, small("mobilevit_s")[0]))
+    assert adapted.bytes["activations"] < 1.1 * full.bytes["activations"]
+
+
 @pytest.mark.parametrize("setting", ["ctc_weight=1", "feed_columns=true", "guide_weight=1"])
 def test_every_loss_can_be_planned(setting: str) -> None:
     config, sizes = small("pocket_cnn", "full", "memory=columns", "dense_weight=1", setting)
