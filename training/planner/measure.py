@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def cpu_peak(config: Config, sizes: Sizes, accelerator: Accelerator, load: Any =
 
     All that the run allocates is followed from before its model is built, so what it begins with counts, too.
     """
+    gc.collect()  # what earlier runs left would be given back while this one is followed
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as followed:
         run = build(config, accelerator, load)
         fill_optimizer(run)

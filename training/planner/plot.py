@@ -18,6 +18,10 @@ COLOURS = {
     "parameters": "#4477aa", "gradients": "#66ccee", "optimizer": "#228833", "averages": "#ccbb44",
     "half_copies": "#aa3377", "activations": "#ee6677", "passing": "#999933", "framework": "#bbbbbb",
 }  # fmt: skip
+NAMES = {
+    "optimizer": "optimizer states", "averages": "averaged weights", "half_copies": "copies in half precision",
+    "passing": "what comes and goes", "framework": "framework (estimated)",
+}  # fmt: skip
 
 
 def plot(config: Config, wish: Wish, out: Path) -> None:
@@ -36,7 +40,7 @@ def draw(plans: Mapping[str, Estimate], title: str, out: Path) -> None:
     for part, colour in COLOURS.items():
         sizes = [(plan.peak.bytes | {"framework": plan.framework})[part] / GB for plan in plans.values()]
         if max(sizes) >= 0.01:
-            axes.barh(names, sizes, left=below, color=colour, label=part.replace("_", " "))
+            axes.barh(names, sizes, left=below, color=colour, label=NAMES.get(part, part))
         below = [left + size for left, size in zip(below, sizes, strict=True)]
     for place, total in enumerate(below):
         axes.annotate(f"{total:.1f}", (total, place), (4, 0), textcoords="offset points", va="center")
@@ -48,7 +52,7 @@ def draw(plans: Mapping[str, Estimate], title: str, out: Path) -> None:
     axes.set_xlabel("GPU memory in GB at a step's fullest moment (planned)")
     axes.set_xlim(0, 1.12 * max(below))
     axes.invert_yaxis()
-    canvas.legend(loc="outside lower center", ncols=len(COLOURS))
+    canvas.legend(loc="outside lower center", ncols=len(COLOURS) // 2)
     content = io.BytesIO()
     canvas.savefig(content, format="png", dpi=110)
     write_whole(out, content.getvalue())
