@@ -15,13 +15,24 @@ from .advice import GB, Estimate, Wish, estimate
 from .tiers import PUBLISHED, TIERS, around
 
 COLOURS = {
-    "parameters": "#4477aa", "gradients": "#66ccee", "optimizer": "#228833", "averages": "#ccbb44",
-    "half_copies": "#aa3377", "activations": "#ee6677", "passing": "#999933", "framework": "#bbbbbb",
-}  # fmt: skip
+    "parameters": "#4477aa",
+    "gradients": "#66ccee",
+    "optimizer": "#228833",
+    "averages": "#ccbb44",
+    "half_copies": "#aa3377",
+    "batch": "#332288",
+    "activations": "#ee6677",
+    "passing": "#999933",
+    "framework": "#bbbbbb",
+}
 NAMES = {
-    "optimizer": "optimizer states", "averages": "averaged weights", "half_copies": "copies in half precision",
-    "passing": "what comes and goes", "framework": "framework (estimated)",
-}  # fmt: skip
+    "optimizer": "optimizer states",
+    "averages": "averaged weights",
+    "half_copies": "copies in half precision",
+    "batch": "pictures and tokens",
+    "passing": "what comes and goes",
+    "framework": "framework (estimated)",
+}
 
 
 def plot(config: Config, wish: Wish, out: Path) -> None:
@@ -52,7 +63,7 @@ def draw(plans: Mapping[str, Estimate], title: str, out: Path) -> None:
     axes.set_xlabel("GPU memory in GB at a step's fullest moment (planned)")
     axes.set_xlim(0, 1.12 * max(below))
     axes.invert_yaxis()
-    canvas.legend(loc="outside lower center", ncols=len(COLOURS) // 2)
+    canvas.legend(loc="outside lower center", ncols=3)
     content = io.BytesIO()
     canvas.savefig(content, format="png", dpi=110)
     write_whole(out, content.getvalue())

@@ -18,6 +18,7 @@ from training.config import Config, TechniqueConfig, load_config
 from training.parameters import count_parameters
 from training.planner import advice
 from training.planner.advice import GB, Wish, estimate, most
+from training.planner.ledger import PARTS
 from training.planner.tiers import BEST, MIDDLE, PUBLISHED, SMALLEST, candidates
 
 DEBUG = str(ROOT / "configs" / "debug.yaml")
@@ -148,8 +149,9 @@ def test_what_cannot_be_planned_is_one_sentence(
 
 
 def test_a_picture_of_the_parts_is_drawn(tmp_path: Path) -> None:
-    from training.planner.plot import draw
+    from training.planner.plot import COLOURS, draw
 
+    assert set(COLOURS) == {*PARTS, "framework"}
     estimates = {name: estimate(load_config([Path(DEBUG)], [f"batch_size={lines}"]), Wish(128, 9))
                  for name, lines in (("small", 1), ("large", 8))}  # fmt: skip
     draw(estimates, "two models", tmp_path / "parts.png")
