@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.source import ROOT, Source, project, registries
 from training.data.sources.collections import ALL
@@ -106,6 +108,55 @@ def presets() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def picture(file: str, text: str) -> str:
-    """A picture, if it is there."""
-    return f"![{text}]({file})\n" if Path(ROOT / file).exists() else ""
+def measured(file: str) -> Any:
+    """What a benchmark left under docs/measured."""
+    text = (ROOT / "docs" / "measured" / file).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if file.endswith("l") else json.loads(text)
+
+
+def memory_check() -> str:
+    """A table of how far the planner is from what was measured, by backbone and technique."""
+    rows = measured("memory-cpu.jsonl")
+    techniques = sorted({row["technique"] for row in rows})
+    lines = [["backbone", *(f"`{name}`" for name in techniques)], ["---"] * (1 + len(techniques))]
+    for backbone in sorted({row["backbone"] for row in rows}):
+        cells = {row["technique"]: row for row in rows if row["backbone"] == backbone}
+        lines.append([f"`{backbone}`", *(memory_cell(cells.get(name)) for name in techniques)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def memory_cell(row: dict[str, Any] | None) -> str:
+    return f"{row['measured'] / 1e9:.2f} GB, {row['ratio'] - 1:+.1%}" if row else ""
+
+
+def memory_plans() -> str:
+    """A table of what the study's backbones take, and how many lines three GPUs hold at once."""
+    found = measured("memory-tiers.json")
+    gpus = list(found["rows"][0]["lines"])
+    head = ["backbone", "technique", "trained", "together", "activations", *(f"lines in {gpu} GB" for gpu in gpus)]
+    lines = [head, ["---"] * len(head)]
+    for row in found["rows"]:
+        sizes = row["bytes"]
+        kept = sizes["activations"] + sizes["passing"]
+        lines.append([
+            f"`{row['backbone']}`", f"`{row['technique']}`", f"{row['trained'] / 1e6:.1f}M",
+            f"{sum(sizes.values()) / 1e9:.1f} GB", f"{kept / 1e9:.1f} GB",
+            *(str(row["lines"][gpu] or "none") for gpu in gpus),
+        ])  # fmt: skip
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def memory_tree() -> str:
+    """A table of what the study's decision tree recommends, and what that takes."""
+    head = ["GPU", "backbone", "technique", "lines at once x batches a step", "planned"]
+    lines = [head, ["---"] * len(head)]
+    for gpu, row in measured("memory-tiers.json")["tree"].items():
+        step = f"{row['batch_size']} x {row['gradient_accumulation_steps']}"
+        planned = f"{row['total'] / 1e9:.1f} GB"
+        lines.append([f"{gpu} GB", f"`{row['backbone']}`", f"`{row['technique']}`", step, planned])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def picture(file: str, text: str, folder: str = "") -> str:
+    """A picture, if it is there; its place is told from the document's folder."""
+    return f"![{text}]({file})\n" if Path(ROOT / folder / file).exists() else ""

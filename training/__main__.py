@@ -6,6 +6,7 @@ omr-train release RUN --out DIR
 omr-train finished RUN
 omr-train results RUN... --out DIR
 omr-train sweep SWEEP --out DIR
+omr-train plan CONFIG [key=value ...] --vram GB
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
        omr-train release RUN --out DIR
        omr-train finished RUN
        omr-train results RUN... --out DIR
-       omr-train sweep SWEEP --out DIR [...]"""
+       omr-train sweep SWEEP --out DIR [...]
+       omr-train plan CONFIG [key=value ...] --vram GB [...]"""
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -203,11 +205,18 @@ def finished_command(arguments: Sequence[str]) -> int:
     return 0 if progress["step"] >= progress["total"] else 1
 
 
+def plan_command(arguments: Sequence[str]) -> int:
+    """Tell how much GPU memory a run would take."""
+    from .planner.command import plan_command
+
+    return plan_command(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
         "evaluate": evaluate_command, "release": release_command, "finished": finished_command,
-        "results": results_command, "sweep": sweep_command,
+        "results": results_command, "sweep": sweep_command, "plan": plan_command,
     }  # fmt: skip
     command = commands.get(given[0]) if given else None
     return command(given[1:]) if command else train_command(given)

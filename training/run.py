@@ -17,7 +17,14 @@ from runtime.tokenizer import Tokenizer
 
 from .backbone import get_backbone
 from .batches import Lines, make_preparation
-from .checkpoint import build_model, read_training, read_weights, save_checkpoint, take_weights
+from .checkpoint import (
+    build_model,
+    load_checkpoint,
+    read_training,
+    read_weights,
+    save_checkpoint,
+    take_weights,
+)
 from .config import Config
 from .data.dataset.hub import open_split
 from .data.dataset.labels import label_form
@@ -133,21 +140,36 @@ def build_run(
         missing = take_weights(model, Path(training.init_from))
         say(f"weights from {training.init_from}; new: {', '.join(missing) or 'none'}")
     technique = adapt(model, config)
-    lesson = technique.lesson(config, tokenizer, accelerator.device)
+    lesson = technique.lesson(config, tokenizer, accelerator.device, load_checkpoint)
     # Measured on Zen 4 and reported for a ResNet-50: convolutions run 1.1x faster with channels last.
     model = model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    total = training.max_steps or max(1, round(training.epochs * plan.steps()))
+    learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
+    say(f"{total} steps")
+    run = put_together(config, folder, accelerator, technique, model, lesson, tokenizer, total)
+    own_randomness(accelerator, training.seed)
+    return run
+
+
+def put_together(
+    config: Config,
+    folder: Path,
+    accelerator: Accelerator,
+    technique: Technique,
+    model: MusicTrOCR,
+    lesson: Lesson,
+    tokenizer: Tokenizer,
+    total: int,
+) -> Run:
+    """What a run needs around a model that is on the device, adapted."""
     reader, split = model, config.hardware.sharding == "fsdp"
     if split:
         reader = copy.deepcopy(model).cpu()
         shard(model, accelerator.device)
-    optimizer = make_optimizer(model, training.optimizer)
+    optimizer = make_optimizer(model, config.training.optimizer)
     # What is split shares its gradients by itself; Accelerate adds autocast alone then.
     wrapped = accelerator.prepare_model(model, evaluation_mode=split)
-    averages = AveragedWeights(model, training.optimizer.ema_decay)
-    total = training.max_steps or max(1, round(training.epochs * plan.steps()))
-    learning_rate_factor(training.scheduler, 0, total)  # an unknown schedule is refused before anything is written
-    say(f"{total} steps")
-    own_randomness(accelerator, training.seed)
+    averages = AveragedWeights(model, config.training.optimizer.ema_decay)
     return Run(
         config, folder, accelerator, technique, model, lesson, wrapped, reader, optimizer, averages, tokenizer, total
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,11 @@ from runtime.registry import Registry
 from runtime.tokenizer import Tokenizer
 
 from .batches import Batch
+from .checkpoint import Loaded
 from .config import Config, TechniqueConfig
 from .model import MusicTrOCR, Output
 
+Load = Callable[[Path], Loaded]
 TECHNIQUES = Registry("training.techniques", "TECHNIQUE", "technique")
 
 
@@ -48,7 +51,7 @@ def no_check(_settings: TechniqueConfig) -> None:
     """Any settings will do."""
 
 
-def no_lesson(_config: Config, _tokenizer: Tokenizer, _device: torch.device) -> Lesson:
+def no_lesson(_config: Config, _tokenizer: Tokenizer, _device: torch.device, _load: Load) -> Lesson:
     """The labels alone."""
     return Lesson()
 
@@ -62,7 +65,7 @@ class Technique:
         settings: fields of the configuration's `technique` that it has a use for, besides the name.
         check: (settings) -> raises ConfigError where they can't be.
         merged: (model as `apply` left it) -> weights of the plain model that computes the same.
-        lesson: (config, tokenizer, device) -> further losses.
+        lesson: (config, tokenizer, device, how a checkpoint is opened) -> further losses.
         packages: what must be installed; the `train` extra brings it.
     """
 
@@ -70,7 +73,7 @@ class Technique:
     settings: tuple[str, ...] = ()
     check: Callable[[TechniqueConfig], None] = no_check
     merged: Callable[[MusicTrOCR], dict[str, Tensor]] = plain_weights
-    lesson: Callable[[Config, Tokenizer, torch.device], Lesson] = no_lesson
+    lesson: Callable[[Config, Tokenizer, torch.device, Load], Lesson] = no_lesson
     packages: tuple[str, ...] = ()
 
 

@@ -121,7 +121,7 @@ def test_every_technique_trains_every_backbone_and_gives_a_plain_model_back(
     model = random_model(config)
     plain = {key: value.shape for key, value in model.state_dict().items()}
     technique = adapt(model, config)
-    lesson = technique.lesson(config, AtomTokenizer(), torch.device("cpu"))
+    lesson = technique.lesson(config, AtomTokenizer(), torch.device("cpu"), load_checkpoint)
     optimizer = make_optimizer(model, config.training.optimizer)
     batch = noise(make_preparation(config))
     begun = {key: value.detach().clone() for key, value in model.named_parameters()}

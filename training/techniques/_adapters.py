@@ -86,6 +86,10 @@ def add_adapters(model: MusicTrOCR, config: Config) -> str:
         target_modules="|".join(re.escape(name) for name in names),
     )
     peft.inject_adapter_in_model(options, model, ADAPTER)
+    # peft 0.21 would make an adapter's input fp32, and autocast half precision of it again: the same values once more,
+    # kept beside those of the layer for the way back.
+    for layer in adapted_layers(model).values():
+        layer.cast_input_dtype_enabled = False
     if not everywhere:
         for name, parameter in model.named_parameters():
             if not name.startswith("backbone."):

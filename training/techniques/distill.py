@@ -21,7 +21,7 @@ from training.batches import IGNORED, Batch, make_preparation
 from training.checkpoint import Loaded, load_checkpoint
 from training.config import Config, TechniqueConfig
 from training.model import MusicTrOCR, Output
-from training.technique import Lesson, Technique
+from training.technique import Lesson, Load, Technique
 
 SETTINGS = ("teacher", "kd_alpha", "temperature")
 
@@ -109,7 +109,7 @@ def apply(_model: MusicTrOCR, config: Config) -> str:
     )
 
 
-def lesson(config: Config, tokenizer: Tokenizer, device: torch.device) -> Lesson:
+def lesson(config: Config, tokenizer: Tokenizer, device: torch.device, load: Load = load_checkpoint) -> Lesson:
     """See `Technique.lesson`.
 
     Raises:
@@ -117,7 +117,7 @@ def lesson(config: Config, tokenizer: Tokenizer, device: torch.device) -> Lesson
         ConfigError: it has another tokenizer, or its pictures can't be made from the student's.
     """
     settings = config.technique
-    loaded = load_checkpoint(Path(settings.teacher))
+    loaded = load(Path(settings.teacher))
     if not same(tokenizer, loaded.tokenizer):
         raise ConfigError(
             f"teacher {settings.teacher} has another tokenizer than data.tokenizer_id {config.data.tokenizer_id}: "

@@ -1,0 +1,227 @@
+"""One step of training, run without computing anything: the real model, technique, losses, backward pass and optimizer
+on tensors that have a shape and no content (PyTorch's FakeTensorMode), with every byte booked.
+
+A new backbone or technique needs no formula here. Neither weights nor data are opened; a tokenizer of the study is
+known by its size. The peak is that of any step but the first, when the optimizer has its states.
+
+Booked: everything that PyTorch's own allocator hands out for tensors. Not booked: what kernels use for themselves
+(workspaces of cuDNN and cuBLAS), the CUDA context, memory lost to fragments, reading between steps, more processes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import convert_outputs_to_fp32
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from training.backbone import get_backbone
+from training.batches import IGNORED, Batch, make_preparation
+from training.checkpoint import Loaded, build_model, find
+from training.config import Config, load_config
+from training.loop import take_step
+from training.model import MusicTrOCR
+from training.order import Place
+from training.parameters import counts_of, vocabulary_size
+from training.run import Run, put_together
+from training.technique import Lesson, get_technique
+
+from .gpu import CudaAutocast, cuda_bytes
+from .ledger import PARTS, Ledger
+from .sizes import Sizes
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+STEPS = 100  # of the run that is never made; the learning rate moves with them
+
+
+class Peak(NamedTuple):
+    """The fullest moment of a step.
+
+    Attributes:
+        bytes: by part, see `training.planner.ledger`.
+        parameters: number of the plain model's.
+        trainable: number of those that are trained, adapters among them.
+    """
+
+    bytes: dict[str, int]
+    parameters: int
+    trainable: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.bytes.values())
+
+
+class Tokens(SimpleNamespace):
+    """A tokenizer of which only the number of ids is known."""
+
+    vocab_size: int
+
+    def save(self, file: Path) -> None:
+        """What distillation compares."""
+        file.write_text(f"{self.vocab_size}")
+
+
+class Stage:
+    """What the loop asks of Accelerate, in one process that computes nothing.
+
+    Args:
+        dtype: of autocast, if any.
+    """
+
+    num_processes = 1
+    scaler = None
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.device, self.dtype = torch.device("cpu"), dtype
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", self.dtype) if self.dtype else nullcontext()
+
+    def prepare_model(self, model: nn.Module, evaluation_mode: bool = False) -> nn.Module:
+        """As Accelerate's: autocast around the forward pass, what comes out in fp32."""
+        if self.dtype:
+            model.forward = convert_outputs_to_fp32(torch.autocast("cpu", self.dtype)(model.forward))
+        return model
+
+    def no_sync(self, _model: nn.Module) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def clip_grad_norm_(self, parameters: Any, limit: float) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+
+class Guess(TorchDispatchMode):
+    """Answers what a step asks of values that aren't there: every line is as wide and as long as the batch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def __torch_dispatch__(self, operator: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        aten = torch.ops.aten
+        if operator is aten._local_scalar_dense.default:  # the only whole numbers asked for are widths
+            dtype = arguments[0].dtype
+            return 1.0 if dtype.is_floating_point else True if dtype is torch.bool else self.width
+        if operator is aten.index.Tensor:
+            arguments = (arguments[0], everywhere(arguments[1]))
+        if operator is aten._ctc_loss.Tensor:  # its work space is as long as the longest label
+            (columns, lines, _), longest = arguments[0].shape, arguments[1].shape[1]
+            return arguments[0].new_empty(lines), arguments[0].new_empty(lines, columns, 2 * longest + 1)
+        return operator(*arguments, **(options or {}))
+
+
+def everywhere(indices: list[Tensor | None]) -> list[Tensor | None]:
+    """Masks as the indices of all their places."""
+    found: list[Tensor | None] = []
+    for index in indices:
+        if index is not None and index.dtype is torch.bool:
+            found += [index.new_zeros(index.numel(), dtype=torch.long) for _ in range(index.ndim)]
+        else:
+            found.append(index)
+    return found
+
+
+def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
+    """Run a step and return the account of its fullest moment.
+
+    Args:
+        config: of the run.
+        sizes: of its batches.
+        device: cuda or cpu, where the step would run.
+
+    Raises:
+        OmrError: what the run itself would refuse, too.
+    """
+    on_gpu = device == "cuda"
+    model, lesson, counts = lay_out(config)
+    ledger = Ledger(cuda_bytes if on_gpu else None)
+    # bf16 and fp16 take equal space; for bf16 on a CPU the decoder's attention has a way of its own.
+    dtype = AUTOCAST["fp16" if on_gpu and sizes.precision == "bf16" else sizes.precision]
+    with ExitStack() as modes:
+        modes.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        modes.enter_context(ledger)
+        modes.enter_context(Guess(sizes.width))
+        if on_gpu:
+            modes.enter_context(CudaAutocast())
+        models = [model, *(value for value in vars(lesson).values() if isinstance(value, nn.Module))]
+        for each in models:
+            each.to_empty(device="cpu")
+            ledger.move_all([*each.parameters(), *each.buffers()], "parameters")
+        run = put_together(config, Path(), Stage(dtype), get_technique(config.technique), model, lesson, None, STEPS)
+        ledger.move_all(run.averages.average.values(), "averages")
+        fill_optimizer(run)
+        ledger.move_all((value for state in run.optimizer.state.values() for value in state.values()), "optimizer")
+        ledger.watch_gradients(model)
+        batches = [blank_batch(config, sizes) for _ in range(sizes.batches)]
+        ledger.move_all((value for batch in batches for value in batch if isinstance(value, Tensor)), "batch")
+        ledger.begin()
+        # The second batch finds gradients of the first; a third would find the same.
+        with ledger.keeping():
+            take_step(run, batches[:2])
+        fullest = {part: ledger.fullest[part] for part in PARTS}
+    return Peak(fullest, *counts)
+
+
+def lay_out(config: Config) -> tuple[MusicTrOCR, Lesson, tuple[int, int]]:
+    """The model as the technique leaves it, its lesson, and how many parameters the plain model has and are trained.
+
+    All lies on the meta device, where nothing has content.
+    """
+    technique, meta = get_technique(config.technique), torch.device("meta")
+    preparation, tokenizer = make_preparation(config), Tokens(vocab_size=vocabulary_size(config.data.tokenizer_id))
+    with meta:
+        model = build_model(config, tokenizer, preparation)
+        total = counts_of(model).total
+        technique.apply(model, config)
+        lesson = technique.lesson(config, tokenizer, meta, plan_of_checkpoint)
+    model = model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model, lesson, (total, counts_of(model).trainable)
+
+
+def plan_of_checkpoint(path: Path) -> Loaded:
+    """A model that isn't read: of a configuration, a run's folder or a checkpoint."""
+    folder = path.parent if path.suffix in (".yaml", ".yml") else find(path)
+    config = load_config([path if folder == path.parent else folder / "config.yaml"])
+    own = folder / "tokenizer.json"
+    size = vocabulary_size(str(own) if own.is_file() else config.data.tokenizer_id)
+    tokenizer, preparation = Tokens(vocab_size=size), make_preparation(config)
+    return Loaded(folder, config, tokenizer, preparation, build_model(config, tokenizer, preparation).eval())
+
+
+def fill_optimizer(run: Run) -> None:
+    """Give the optimizer its states, as the first step does."""
+    for parameter in run.model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+
+
+def blank_batch(config: Config, sizes: Sizes) -> Batch:
+    """White pictures as wide as the batch, labels of zeros as long as it."""
+    channels = make_preparation(config).channels
+    stride = get_backbone(config.model.params.vision_model_name).stride
+    lines, tokens = sizes.lines, sizes.tokens
+    targets_BN = torch.full((lines, tokens), 5)
+    targets_BN[:, -1] = IGNORED
+    return Batch(
+        image_BCHW=torch.ones(lines, channels, sizes.height, sizes.width),
+        valid_width_B=torch.full((lines,), sizes.width),
+        tokens_BN=torch.full((lines, tokens), 5),
+        targets_BN=targets_BN,
+        look_BN=torch.ones(lines, tokens),
+        columns_3BT=torch.zeros(3, lines, -(-sizes.width // stride), dtype=torch.long),
+        transcriptions=[""] * lines,
+        names=[""] * lines,
+        place=Place(),
+    )
