@@ -46,16 +46,12 @@ def test_the_studys_configuration_is_planned_without_network_or_data(
     assert f"{found['total'] / 1e9:.2f} GB  together" in lines[-1]
 
 
-def test_without_wishes_the_plan_is_for_the_largest_batch(capsys: pytest.CaptureFixture[str]) -> None:
-    _, found = answer(capsys, DEBUG, "--json")
+def test_json_alone_is_one_line_and_without_wishes_for_the_largest_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, found = answer(capsys, DEBUG, "--vram", "8", "--json")
+    assert lines == []
     assert found["sizes"] == {
         "lines": 2, "height": 96, "width": 1280, "tokens": 256, "precision": "fp32", "batches": 1
     }  # fmt: skip
-
-
-def test_json_alone_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    lines, found = answer(capsys, DEBUG, "--vram", "8", "--json")
-    assert lines == []
     assert found["fits"]
     assert found["changes"] == []
 
