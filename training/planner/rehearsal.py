@@ -19,7 +19,6 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from training.backbone import get_backbone
 from training.batches import IGNORED, Batch, make_preparation
@@ -32,6 +31,7 @@ from training.parameters import counts_of, vocabulary_size
 from training.run import Run, put_together
 from training.technique import Lesson, get_technique
 
+from .contents import Contents
 from .gpu import CudaAutocast, cuda_bytes
 from .ledger import PARTS, Ledger
 from .sizes import Sizes
@@ -100,37 +100,6 @@ class Stage:
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
 
-class Guess(TorchDispatchMode):
-    """Answers what a step asks of values that aren't there: every line is as wide and as long as the batch."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-
-    def __torch_dispatch__(self, operator: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
-        aten = torch.ops.aten
-        if operator is aten._local_scalar_dense.default:  # the only whole numbers asked for are widths
-            dtype = arguments[0].dtype
-            return 1.0 if dtype.is_floating_point else True if dtype is torch.bool else self.width
-        if operator is aten.index.Tensor:
-            arguments = (arguments[0], everywhere(arguments[1]))
-        if operator is aten._ctc_loss.Tensor:  # its work space is as long as the longest label
-            (columns, lines, _), longest = arguments[0].shape, arguments[1].shape[1]
-            return arguments[0].new_empty(lines), arguments[0].new_empty(lines, columns, 2 * longest + 1)
-        return operator(*arguments, **(options or {}))
-
-
-def everywhere(indices: list[Tensor | None]) -> list[Tensor | None]:
-    """Masks as the indices of all their places."""
-    found: list[Tensor | None] = []
-    for index in indices:
-        if index is not None and index.dtype is torch.bool:
-            found += [index.new_zeros(index.numel(), dtype=torch.long) for _ in range(index.ndim)]
-        else:
-            found.append(index)
-    return found
-
-
 def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
     """Run a step and return the account of its fullest moment.
 
@@ -150,7 +119,7 @@ def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
     with ExitStack() as modes:
         modes.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         modes.enter_context(ledger)
-        modes.enter_context(Guess(sizes.width))
+        modes.enter_context(Contents())
         if on_gpu:
             modes.enter_context(CudaAutocast())
         models = [model, *(value for value in vars(lesson).values() if isinstance(value, nn.Module))]
