@@ -39,8 +39,9 @@ def test_a_run_outlives_those_who_read_its_stderr_and_leaves_with_a_checkpoint_w
     options = [DEBUG, f"data.dataset_id={data}", "max_steps=10000", "eval_limit=1", "--out", str(run)]
     environment = os.environ | {"TQDM_DISABLE": "0"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "training", *options], cwd=ROOT, stderr=subprocess.PIPE, env=environment
-    )
+        [sys.executable, "-m", "training", *options], cwd=ROOT, stderr=subprocess.PIPE, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
+    )  # fmt: skip
     try:
         assert process.stderr is not None
         assert b"computing on" in process.stderr.readline()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from runtime.tokenizer import AtomTokenizer
@@ -99,6 +100,7 @@ def test_a_checkpoint_reads_as_the_averaged_run_did(trained: Trained) -> None:
     with trained.run.averages.applied():
         expected = logits(trained.run.model, batch)
     trained.run.model.train()
+    Accelerator(cpu=True)  # the state that every test begins without, and that the run began with
     loaded = load_checkpoint(save(trained.run)).model.to(memory_format=torch.channels_last)
     if trained.config.technique.name == "qat":
         get_technique(trained.config.technique).apply(loaded, trained.config)
