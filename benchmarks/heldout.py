@@ -7,7 +7,8 @@
 Two families of sets: one simple voice (`clean`, `photo`, `font`, `abcm2ps`, `musescore`), and the whole notation with
 clutter beside it (`wide`, `wide_phone`, ...). The lines are built on first use (seed 2026, tunes of the test split, 1
 to 8 bars uniformly) in `--data`. Every picture is brought to 7 px a staff space by the reader's own staff finder,
-except our own engraver's clean ones, which are drawn so.
+except our own engraver's clean ones, which are drawn so. A bundle reads as `omr-transcribe` does; `--once` leaves its
+second look out. A checkpoint is read by PyTorch, once, and lines wider than its widest bucket are scaled down.
 Percentages over atoms: SER, sequence accuracy; CER over characters; the last line is JSON.
 """
 
@@ -17,9 +18,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from PIL.Image import Image
 
 from runtime.errors import OmrError, run_command
+from runtime.image import SPACES_HIGH
 from runtime.metrics import cer, class_table, errors_by_class, note_accuracy, sequence_accuracy, ser
 from runtime.symbols import symbols
 
@@ -38,6 +42,21 @@ SETS = {  # name -> engraver, degradation, mix
     "wide_abcjs": ("abcjs", "clean", "heldout"),
 }
 SEED, SIZE = 2026, 1000
+LONG = 289  # staff spaces: a longer line is wider than the widest bucket of `pocket`, 2048 px, with its margin
+
+
+class Line(NamedTuple):
+    """A line of a set and what was read."""
+
+    name: str
+    reference: str
+    abc: str
+    spaces: float  # width of the picture
+
+
+def width_in_spaces(image: Image) -> float:
+    """Of a framed picture, in staff spaces."""
+    return image.width / image.height * SPACES_HIGH
 
 
 def built(folder: Path, name: str) -> Path:
@@ -50,8 +69,8 @@ def built(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[tuple[str, str, str]]:
-    """(name, reference, reading) of a set's lines, by PyTorch in fp32."""
+def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[Line]:
+    """A set's lines read by PyTorch in fp32."""
     from training.batches import Lines
     from training.checkpoint import load_checkpoint
     from training.data.dataset.hub import open_split
@@ -61,11 +80,12 @@ def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[tuple[st
     rows = open_split(str(folder), "test", "canonical")
     lines = Lines(rows, loaded.preparation, loaded.tokenizer, loaded.model.stride, seed=0)
     _, readings = evaluate(loaded.model, lines, loaded.tokenizer, limit, show=True)
-    return [(r.name, r.reference, r.abc) for r in readings]
+    spaces = {row["filename"]: width_in_spaces(row["image"]) for row in rows}
+    return [Line(r.name, r.reference, r.abc, spaces[r.name]) for r in readings]
 
 
-def read_bundle(bundle: Path, folder: Path, limit: int) -> list[tuple[str, str, str]]:
-    """(name, reference, reading) of a set's lines, by a bundle."""
+def read_bundle(bundle: Path, folder: Path, limit: int, once: bool) -> list[Line]:
+    """A set's lines read by a bundle."""
     import numpy as np
     from tqdm import tqdm
 
@@ -73,7 +93,7 @@ def read_bundle(bundle: Path, folder: Path, limit: int) -> list[tuple[str, str, 
     from runtime.reader import Reader
     from training.data.dataset.build import open_dataset
 
-    reader = Reader(bundle)
+    reader = Reader(bundle, second_look=not once)
     rows = open_dataset(folder)["test"]
     rows = rows.select(range(min(limit or len(rows), len(rows))))
     out = []
@@ -81,29 +101,34 @@ def read_bundle(bundle: Path, folder: Path, limit: int) -> list[tuple[str, str, 
         part = rows.select(range(start, min(start + 8, len(rows))))
         lines = [prepare(np.array(row["image"].convert("L")), reader.preparation) for row in part]
         for row, reading in zip(part, reader.read_prepared(lines), strict=True):
-            out.append((row["filename"], row["transcription"], reader.tokenizer.decode(reading.tokens)))
+            abc, spaces = reader.tokenizer.decode(reading.tokens), width_in_spaces(row["image"])
+            out.append(Line(row["filename"], row["transcription"], abc, spaces))
     return out
 
 
-def report(name: str, readings: list[tuple[str, str, str]]) -> dict[str, Any]:
+def report(name: str, lines: list[Line]) -> dict[str, Any]:
     """Print the error table of a set and return its figures."""
     from runtime.tokenizer import AtomTokenizer
 
     tokenizer = AtomTokenizer()
-    references, texts = [r[1] for r in readings], [r[2] for r in readings]
+    references, texts = [line.reference for line in lines], [line.abc for line in lines]
     wanted, found = [tokenizer.encode(t) for t in references], [tokenizer.encode(t) for t in texts]
     atoms = [[tokenizer.texts(ids) for ids in side] for side in (wanted, found)]
-    print(f"\n{name}: {len(readings)} lines\n{class_table(errors_by_class(*atoms))}")
+    print(f"\n{name}: {len(lines)} lines\n{class_table(errors_by_class(*atoms))}")
     spelled = [[symbols(text) for text in side] for side in (references, texts)]
+    long = [row for row, line in enumerate(lines) if line.spaces > LONG]
+    if long:
+        of_long = round(ser([wanted[row] for row in long], [found[row] for row in long]), 2)
+        print(f"{name}: {len(long)} lines are longer than {LONG} staff spaces; SER of those {of_long} %")
     return {
-        "set": name, "lines": len(readings), "ser": round(ser(wanted, found), 2),
+        "set": name, "lines": len(lines), "ser": round(ser(wanted, found), 2),
         "cer": round(cer(references, texts), 2),
         "sequence_accuracy": round(sequence_accuracy(wanted, found), 2),
         "note_accuracy": round(note_accuracy(references, texts), 2), "symbol_ser": round(ser(*spelled), 2),
     }  # fmt: skip
 
 
-def converted(readings: list[tuple[str, str, str]]) -> float:
+def converted(lines: list[Line]) -> float:
     """Percent of the readings whose MusicXML and MIDI hold as many notes as their ABC (ties held in MIDI)."""
     import io
 
@@ -112,12 +137,12 @@ def converted(readings: list[tuple[str, str, str]]) -> float:
     from runtime.notation import count_notes, to_midi, to_musicxml
 
     whole = 0
-    for _, _, text in readings:
-        count = count_notes(text)
-        music = mido.MidiFile(file=io.BytesIO(to_midi(text)))
+    for line in lines:
+        count = count_notes(line.abc)
+        music = mido.MidiFile(file=io.BytesIO(to_midi(line.abc)))
         played = sum(m.type == "note_on" and m.velocity > 0 for track in music.tracks for m in track)
-        whole += to_musicxml(text).count(b"<pitch>") == count.noteheads and played == count.noteheads - count.tied
-    return round(100 * whole / max(1, len(readings)), 2)
+        whole += to_musicxml(line.abc).count(b"<pitch>") == count.noteheads and played == count.noteheads - count.tied
+    return round(100 * whole / max(1, len(lines)), 2)
 
 
 def main() -> int:
@@ -129,6 +154,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=0, help="lines of each set; 0: all")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write every reading and reference as JSON lines")
     parser.add_argument("--convert", action="store_true", help="also write every reading as MusicXML and MIDI")
+    parser.add_argument("--once", action="store_true", help="a bundle reads no line a second time")
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="a --dump of another model: how many readings agree"
     )
@@ -136,23 +162,28 @@ def main() -> int:
     unknown = [name for name in args.set if name not in SETS]
     if unknown:
         raise OmrError(f"no held-out set called {unknown[0]!r} (known: {', '.join(SETS)})")
-    read = read_bundle if (args.model / "manifest.json").exists() else read_checkpoint
+    is_bundle = (args.model / "manifest.json").exists()
     results = []
     for name in args.set:
-        readings = read(args.model, built(args.data, name), args.limit)
-        results.append(report(name, readings))
+        data = built(args.data, name)
+        lines = (
+            read_bundle(args.model, data, args.limit, args.once)
+            if is_bundle
+            else read_checkpoint(args.model, data, args.limit)
+        )
+        results.append(report(name, lines))
         if args.convert:
-            results[-1]["converted"] = converted(readings)
+            results[-1]["converted"] = converted(lines)
             print(f"{name}: {results[-1]['converted']} % become MusicXML and MIDI with all their notes")
         if args.against:
-            rows = map(json.loads, (args.against / f"{name}.jsonl").read_text().splitlines())
-            other = {row["name"]: row["abc"] for row in rows}
-            same = [other.get(n) == text for n, _, text in readings]
+            dumped = map(json.loads, (args.against / f"{name}.jsonl").read_text().splitlines())
+            other = {row["name"]: row["abc"] for row in dumped}
+            same = [other.get(line.name) == line.abc for line in lines]
             results[-1]["agree"] = round(100 * sum(same) / len(same), 2)
             print(f"{name}: {results[-1]['agree']} % read exactly as in {args.against}")
         if args.dump:
             args.dump.mkdir(parents=True, exist_ok=True)
-            rows = [{"name": n, "reference": r, "abc": t} for n, r, t in readings]
+            rows = [{"name": line.name, "reference": line.reference, "abc": line.abc} for line in lines]
             (args.dump / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = ("set", "lines", "ser", "symbol_ser", "cer", "sequence_accuracy", "note_accuracy")
     for row in [dict(zip(columns, columns, strict=True)), *results]:

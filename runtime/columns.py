@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from .abc import BARS, CLEF_BOTTOM, DURATIONS, METERS, Atom, Event, Overlay, Tune, atoms
+from .abc_staves import parse_staves
 from .engine import Floats
 
 SYMBOL_CLASSES = (
@@ -78,6 +79,11 @@ def drawn(tune: Tune) -> Iterator[Classes]:
             yield found
 
 
+def understood(columns: Mapping[str, int]) -> bool:
+    """True where a head of these widths (`IOSpec.columns`) tells the classes of this file."""
+    return all(columns.get(name) == size for name, size in SIZES.items())
+
+
 def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float | None:
     """How well a reading fits the columns: log-probability of its best monotonic alignment (Viterbi).
 
@@ -90,9 +96,7 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
         Nats, a sum over columns and symbols; None where the head knows other classes, or the reading has two voices,
         whose symbols don't stand from left to right.
     """
-    if any(columns.get(name) != size for name, size in SIZES.items()):
-        return None
-    if any(isinstance(item, Overlay) for item in tune.items):
+    if not understood(columns) or any(isinstance(item, Overlay) for item in tune.items):
         return None
     wanted = np.array(list(drawn(tune)), np.int64).reshape(-1, len(SIZES))
     names, start = list(columns), 0
@@ -113,3 +117,9 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
         moved[1:] = np.maximum(moved[1:], best[:-1] + here)
         best = np.maximum.accumulate(moved - left_out) + left_out
     return float(best[-1])
+
+
+def fit(logits: Floats, columns: Mapping[str, int], text: str) -> float | None:
+    """`agreement` of a reading's ABC text; None where it has several staves, too."""
+    staves = parse_staves(text)
+    return agreement(logits, columns, staves[0]) if len(staves) == 1 else None

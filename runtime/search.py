@@ -1,6 +1,6 @@
 """How a line is read: greedily, or by a beam whose candidates are weighed against the column head.
 
-    found = Search(width=4).read(decoder, batch, tokenizer, limit, seen, sizes)
+found = Search(width=4).read(decoder, batch, tokenizer, limit, seen, sizes)
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .abc_staves import parse_staves
-from .columns import agreement
+from .columns import fit
 from .decode import Reading, candidates, greedy, score
 from .engine import Decoder, Floats
 from .errors import ConfigError
@@ -68,8 +67,7 @@ class Search:
         if not weigh or seen is None:
             return [readings[0] for readings in found]
         return [
-            self.choose(readings, tokenizer, logits, sizes or {})
-            for readings, logits in zip(found, seen, strict=True)
+            self.choose(readings, tokenizer, logits, sizes or {}) for readings, logits in zip(found, seen, strict=True)
         ]
 
     def choose(
@@ -81,10 +79,9 @@ class Search:
         """
         totals = []
         for reading in readings:
-            staves = parse_staves(tokenizer.decode(reading.tokens))
-            fit = agreement(logits, sizes, staves[0]) if len(staves) == 1 else None
-            if fit is None:
+            agrees = fit(logits, sizes, tokenizer.decode(reading.tokens))
+            if agrees is None:
                 return readings[0]
             scale = max(1, len(reading.tokens) + 1) ** -self.length_penalty
-            totals.append(score(reading, self.length_penalty) + self.column_weight * fit * scale)
+            totals.append(score(reading, self.length_penalty) + self.column_weight * agrees * scale)
         return readings[totals.index(max(totals))]
