@@ -5,7 +5,8 @@ A label is a pure function of the picture, so the canonical form has one spellin
 - `L:1/8` always; `K:` is the major key of the drawn signature and carries the clef; `M:` only where a meter is drawn;
 - accidentals as printed; explicit durations; grace notes without durations;
 - a space stands where two flagged notes are not beamed together, and nowhere else;
-- slurs are balanced; a tie is `-` after a note or chord and binds every pitch that the next one repeats;
+- slurs are balanced; a tie is `-` after a note or chord and binds every pitch that the next one repeats; a slur over
+  two notes on the same place is written as the tie that it looks like;
 - before a note: tuplet, grace notes, slurs, decorations (in the order of DECORATIONS); after it: duration, tie, slur
   ends;
 - `&` begins a bar's second voice, on the same staff; the first is the upper one;

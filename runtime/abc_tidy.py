@@ -11,6 +11,8 @@ from .abc import DECORATIONS, DURATIONS, Bar, Event, Item, LineBreak, Overlay, T
 def tidy(tune: Tune) -> Tune:
     """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
 
+    A slur from a note to the next one on the same place is what a tie looks like, and is written as one.
+
     Neighbouring bar lines are drawn as one, a longer rest alone in its bar is a bar of rest, `Z`, and slurs of a
     second voice stay in their bar.
     """
@@ -51,7 +53,36 @@ def tidy(tune: Tune) -> Tune:
         items[tuplet_at] = replace(_event(items[tuplet_at]), tuplet=None)
     while items and isinstance(items[-1], LineBreak):
         items.pop()
+    slurs_as_ties(items)
     return replace(tune, items=tuple(items))
+
+
+PORTATO = {"staccato", "staccatissimo", "tenuto", "marcato", "accent"}  # under a slur: notes played again
+
+
+def slurs_as_ties(items: list[Item]) -> None:
+    """Turns balanced slurs that hold but two notes or chords on the same places into ties, in place.
+
+    Not where the second one is marked as played again: by an articulation, grace notes or an accidental.
+    """
+    before: int | None = None
+    for index, item in enumerate(items):
+        if isinstance(item, Overlay):
+            before = None
+        if not isinstance(item, Event):
+            continue
+        if before is not None and _looks_tied(first := _event(items[before]), item):
+            items[before] = replace(first, slur_starts=first.slur_starts - 1, tie=True)
+            items[index] = replace(item, slur_ends=item.slur_ends - 1)
+        before = index
+
+
+def _looks_tied(first: Event, second: Event) -> bool:
+    if not (first.slur_starts and second.slur_ends and first.pitches) or first.tie:
+        return False
+    again = second.graces or PORTATO & {*first.decorations, *second.decorations}
+    places = [pitch.step for pitch in first.pitches], [pitch.step for pitch in second.pitches]
+    return places[0] == places[1] and not again and not any(pitch.accidental for pitch in second.pitches)
 
 
 def merge_bars(items: tuple[Item, ...]) -> list[Item]:

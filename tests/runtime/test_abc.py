@@ -28,6 +28,9 @@ def body(text: str, header: str = "L:1/8\nK:C\n") -> str:
         ("(A) B2|", "AB2|"),  # a slur over one note is no slur
         ("(AB|", "AB|"),  # nor is one that never ends
         ("(AB(c)de)|", "(AB(c)de)|"),  # one slur ends on the note where the next one starts
+        ("(c2c2)(c2|c2) ([ce]2[ce]2)|", "c2-c2c2-|c2[ce]2-[ce]2|"),  # what looks like a tie is one
+        ("(c(c)c2)(d{e}d) (.e.e) (f=f)|", "c-c-c2(d{e}d) (.e.e) (f=f)|"),  # unless the note is played again
+        ("(ccc)|", "(ccc)|"),
         ("(3ABc (3A|B|", "(3ABc A|B|"),  # a tuplet is whole
         ("[EC]2 [GEC]|", "[CE]2[CEG]|"),  # chords from the bottom up
         ('"Am"A "text"B|', "A B|"),  # text is no part of it

@@ -31,7 +31,7 @@ class Notation:
 NOTATIONS = (
     Notation("notes, rests, dots, accidentals", "^c3/2=d/2z2_e2|", "c3/2d/2z2e2|"),
     Notation("beams", "cd ef|", "cdef|"),
-    Notation("ties", "c2-c2|", "c2c2|"),
+    Notation("ties; a slur over two notes on one place is one", "c2-c2|", "c2c2|"),
     Notation("slurs", "(c2e2)|", "c2e2|"),
     Notation("chords", "[ceg]4|", "g4|"),
     Notation("grace notes, with a stroke or without", "{/d}c4|", "{d}c4|"),
