@@ -90,5 +90,6 @@ def small_transformer(name: str, hub_id: str) -> Backbone:
         hub_id=hub_id,
         class_token=True,
         own_positions=True,
+        blocks=lambda grid: grid.transformer.blocks,
         masks_padding=True,
     )
