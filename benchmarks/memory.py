@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py                                  # on a CPU: 2 lines of 224 x 448 px; 10 minutes
     python benchmarks/memory.py --backbones resnet50 --techniques full lora
+    python benchmarks/memory.py --techniques full --checkpointing decoder all    # with gradient checkpointing
     python benchmarks/memory.py --device cuda --out gpu.jsonl    # on a GPU: the study's batch, bf16
     python benchmarks/memory.py --tiers docs/measured/memory-tiers.json    # nothing is measured: the plans of the tiers
 
@@ -17,6 +18,7 @@ import argparse
 import gc
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from tqdm import tqdm
 
 from runtime.errors import OmrError, run_command
 from runtime.output import write_whole
+from training.checkpointing import CHOICES
 from training.config import Config, load_config
 from training.planner.advice import GB, Wish, estimate, most_of
 from training.planner.measure import cpu_peak, gpu_peak
@@ -48,9 +51,11 @@ def configure(backbone: str, technique: str, *overrides: str) -> Config:
     return load_config(files, [*overrides, *([f"technique.teacher={TEACHER}"] if technique == "distill" else [])])
 
 
-def case(backbone: str, technique: str, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+def case(
+    backbone: str, technique: str, checkpointing: str, device: torch.device, options: argparse.Namespace
+) -> dict[str, Any]:
     """Plan and measure one run."""
-    config = configure(backbone, technique)
+    config = configure(backbone, technique, f"hardware.gradient_checkpointing={checkpointing}")
     precision = options.precision or (precision_of(config) if device.type == "cuda" else "fp32")
     batches = 2 if device.type == "cuda" else 1
     sizes = Sizes(options.lines, options.height, options.width, options.tokens, precision, batches)
@@ -62,19 +67,20 @@ def case(backbone: str, technique: str, device: torch.device, options: argparse.
     gc.collect()
     peak = measured["allocated"] if isinstance(measured, dict) else measured
     return {
-        "backbone": backbone, "technique": technique, "lines": sizes.lines, "height": sizes.height,
-        "width": sizes.width, "tokens": sizes.tokens, "precision": precision, "planned": planned.total,
-        "measured": peak, "ratio": round(planned.total / peak, 4), "bytes": planned.bytes,
+        "backbone": backbone, "technique": technique, "checkpointing": checkpointing, "lines": sizes.lines,
+        "height": sizes.height, "width": sizes.width, "tokens": sizes.tokens, "precision": precision,
+        "planned": planned.total, "measured": peak, "ratio": round(planned.total / peak, 4), "bytes": planned.bytes,
         **({"gpu": measured} if isinstance(measured, dict) else {}),
         "device": processor_name(device), "torch": torch.__version__, "python": platform.python_version(),
     }  # fmt: skip
 
 
-def pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
+def cases(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Backbones and techniques in diagonals, so that a run that is stopped has seen something of all."""
     count = len(options.techniques)
     return [
-        (backbone, options.techniques[(place + shift) % count])
+        (backbone, options.techniques[(place + shift) % count], checkpointing)
+        for checkpointing in options.checkpointing
         for shift in range(count)
         for place, backbone in enumerate(options.backbones)
     ]
@@ -86,28 +92,28 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     known = []
     if options.out and options.out.exists():
         known = [json.loads(line) for line in options.out.read_text().splitlines()]
-    done = {(row["backbone"], row["technique"]) for row in known}
+    done = {(row["backbone"], row["technique"], row["checkpointing"]) for row in known}
     rows = []
-    for backbone, technique in tqdm([pair for pair in pairs(options) if pair not in done], unit="case"):
-        rows.append(row := case(backbone, technique, device, options))
+    for asked in tqdm([each for each in cases(options) if each not in done], unit="case"):
+        rows.append(row := case(*asked, device, options))
         planned, measured = f"{row['planned'] / GB:6.3f} GB", f"{row['measured'] / GB:6.3f} GB"
-        print(
-            f"{backbone:16} {technique:8} planned {planned}, measured {measured}, {row['ratio'] - 1:+.1%}", flush=True
-        )
+        name = "{:16} {:8} {:8}".format(*asked)
+        print(f"{name} planned {planned}, measured {measured}, {row['ratio'] - 1:+.1%}", flush=True)
         if options.out:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             with options.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")
     ratios = [row["ratio"] for row in known + rows]
     if not ratios:
-        raise OmrError("no case was asked for: name --backbones and --techniques")
+        raise OmrError("no case was asked for: name --backbones, --techniques and --checkpointing")
     return {"device": processor_name(device), "cases": len(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
-def tiers(out: Path) -> dict[str, Any]:
-    """Plans of the study's backbones for its three GPUs, and what its decision tree says; written to `out`."""
-    rows = []
-    for backbone in tqdm(PUBLISHED, unit="backbone"):
+def tiers(out: Path, backbones: Sequence[str]) -> dict[str, Any]:
+    """Plans for the study's three GPUs, and what its decision tree says; written to `out`, where others' rows stay."""
+    known = json.loads(out.read_text())["rows"] if out.exists() else []
+    rows = [row for row in known if row["backbone"] not in backbones]
+    for backbone in tqdm(backbones, unit="backbone"):
         for technique in ("full", "frozen", "lora", "qlora"):
             config = configure(backbone, technique)
             planned, sizes = estimate(config, TYPICAL), batches(config)
@@ -118,6 +124,7 @@ def tiers(out: Path) -> dict[str, Any]:
                 "lines": {str(tier): count and sizes[count - 1].training.batch_size
                           for tier, count in zip(TIERS, fitting, strict=True)},
             })  # fmt: skip
+    rows.sort(key=lambda row: list(PUBLISHED).index(row["backbone"]))
     tree = {str(tier): told(recommend(configure("deit_small", "full"), TYPICAL, tier)) for tier in (8, *TIERS)}
     found = {"sizes": vars(sizes_of(configure("deit_small", "full"), TYPICAL.width, TYPICAL.tokens)), "rows": rows,
              "tree": tree, "torch": torch.__version__}  # fmt: skip
@@ -146,6 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backbones", nargs="*", default=list(PUBLISHED))
     parser.add_argument("--techniques", nargs="*", default=TECHNIQUES.names())
+    parser.add_argument("--checkpointing", nargs="*", default=["none"], choices=CHOICES, help="(default: none)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--lines", type=int, help="of a batch (default: 2 on a CPU, 8 on a GPU)")
     parser.add_argument("--height", type=int, default=224, help="px")
@@ -153,10 +161,10 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, help="of a label (default: 128 on a CPU, 512 on a GPU)")
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: fp32 on a CPU, bf16 on a GPU)")
     parser.add_argument("--out", type=Path, help="JSON lines, one a case")
-    parser.add_argument("--tiers", type=Path, help="write the plans of the tiers instead")
+    parser.add_argument("--tiers", type=Path, help="write the plans of the tiers instead, of --backbones")
     options = parser.parse_args()
     if options.tiers:
-        found = tiers(options.tiers)
+        found = tiers(options.tiers, options.backbones)
     else:
         gpu = settle_device(options.device).type == "cuda"
         options.lines = options.lines or (8 if gpu else 2)

@@ -116,17 +116,28 @@ def measured(file: str) -> Any:
 
 def memory_check() -> str:
     """A table of how far the planner is from what was measured, by backbone and technique."""
-    rows = measured("memory-cpu.jsonl")
-    techniques = sorted({row["technique"] for row in rows})
-    lines = [["backbone", *(f"`{name}`" for name in techniques)], ["---"] * (1 + len(techniques))]
+    rows = [row for row in measured("memory-cpu.jsonl") if row["checkpointing"] == "none"]
+    return memory_table(sorted(rows, key=lambda row: row["technique"]), "technique")
+
+
+def memory_checkpointing() -> str:
+    """The same of full fine-tuning, by backbone and `hardware.gradient_checkpointing`."""
+    rows = [row for row in measured("memory-cpu.jsonl") if row["technique"] == "full"]
+    return memory_table(rows, "checkpointing")
+
+
+def memory_table(rows: list[dict[str, Any]], key: str) -> str:
+    """A line for each backbone, a column for each value of a key in their order."""
+    names = list(dict.fromkeys(row[key] for row in rows))
+    lines = [["backbone", *(f"`{name}`" for name in names)], ["---"] * (1 + len(names))]
     for backbone in sorted({row["backbone"] for row in rows}):
-        cells = {row["technique"]: row for row in rows if row["backbone"] == backbone}
-        lines.append([f"`{backbone}`", *(memory_cell(cells.get(name)) for name in techniques)])
+        cells = {row[key]: row for row in rows if row["backbone"] == backbone}
+        lines.append([f"`{backbone}`", *(memory_cell(cells.get(name)) for name in names)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def memory_cell(row: dict[str, Any] | None) -> str:
-    return f"{row['measured'] / 1e9:.2f} GB, {row['ratio'] - 1:+.1%}" if row else ""
+    return f"{row['measured'] / 1e9:.2f} GB, {round(row['ratio'] - 1, 3) + 0:+.1%}" if row else ""
 
 
 def memory_plans() -> str:

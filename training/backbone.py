@@ -6,7 +6,7 @@ its entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Backbone:
         hub_id: its name on the Hugging Face hub, which published configurations use; empty without one.
         class_token: a class token runs along with the patches; it is no part of the features.
         own_positions: the features carry positions of their own, and a grid memory adds none.
+        blocks: the module's parts that gradient checkpointing computes again one by one; by default it is one part.
         masks_padding: the module takes the widths before padding (valid_width_B) after the picture, and looks at
             nothing that lies beyond them.
     """
@@ -52,6 +53,7 @@ class Backbone:
     hub_id: str = ""
     class_token: bool = False
     own_positions: bool = False
+    blocks: Callable[[Any], Iterable[nn.Module]] = lambda module: [module]
     masks_padding: bool = False
 
     def grid_height(self, height: int) -> int:

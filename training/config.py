@@ -144,6 +144,7 @@ class HardwareConfig:
     processor: str = ""  # the one that precision was measured on
     threads: int = 0  # 0: as many as this process may use
     sharding: str = "none"  # none: each process of torchrun holds the whole model; fsdp: its part of it
+    gradient_checkpointing: str = "none"  # what is computed twice to save memory: none, decoder, all
 
 
 @dataclass(frozen=True)

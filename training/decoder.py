@@ -106,9 +106,10 @@ class DecoderLayer(nn.Module):
         return x_BND + out_BND
 
     def forward(
-        self, x_BND: Tensor, past_NN: Tensor, cross: KeysValues, mask_B11T: Tensor, guide: bool
+        self, x_BND: Tensor, past_NN: Tensor, memory_BTD: Tensor, mask_B11T: Tensor, guide: bool
     ) -> tuple[Tensor, Tensor | None]:
         """A whole sequence; with `guide` also head 0's log-probabilities over the memory, [B, N, T]."""
+        cross = self.cross_cache(memory_BTD)
         query, keys, values = (
             self.split(part) for part in self.self_qkv(self.self_norm(x_BND)).chunk(3, dim=-1)
         )
@@ -199,7 +200,7 @@ class Decoder(nn.Module):
         return [layer.cross_cache(memory_BTD) for layer in self.layers]
 
     def forward(
-        self, tokens_BN: Tensor, cross: Sequence[KeysValues], mask_B11T: Tensor, guide: bool = False
+        self, tokens_BN: Tensor, memory_BTD: Tensor, mask_B11T: Tensor, guide: bool = False
     ) -> Decoded:
         """A whole sequence at once; token n sees tokens 0..n."""
         order_N = torch.arange(tokens_BN.shape[1], device=tokens_BN.device)
@@ -209,7 +210,7 @@ class Decoder(nn.Module):
         first_guided = len(self.layers) - self.guided
         for number, layer in enumerate(self.layers):
             x_BND, looked_BNT = layer(
-                x_BND, past_NN, cross[number], mask_B11T, guide and number >= first_guided
+                x_BND, past_NN, memory_BTD, mask_B11T, guide and number >= first_guided
             )
             if looked_BNT is not None:
                 guides.append(looked_BNT)

@@ -13,7 +13,7 @@ from runtime.errors import OmrError
 from . import memory
 from .batches import Batch
 from .checkpoint import way_on
-from .config import Config, keys
+from .config import Config
 from .run import Run
 
 Learn = Callable[[Run, Batch], Any]
@@ -160,7 +160,7 @@ def keeping(config: Config, size: int) -> str:
 
 def leaner(config: Config) -> list[str]:
     """Other settings that take less memory than those of a configuration."""
-    ways = [f"set {key}=true" for key in keys() if "checkpoint" in key and "decoder" in key]
+    ways = [] if config.hardware.gradient_checkpointing == "all" else ["set hardware.gradient_checkpointing=all"]
     if config.hardware.device != "cpu" and config.hardware.precision == "fp32":
         ways.append("set hardware.precision=bf16")
     if config.technique.name == "full":

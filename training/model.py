@@ -24,6 +24,14 @@ from .config import ModelParams
 from .decoder import MASKED, Decoder, KeysValues
 
 
+class Looked(NamedTuple):
+    """What the backbone and the memory give; attributes as of `Encoded`, but for the normalised memory_BTD."""
+
+    memory_BTD: Tensor
+    mask_B11T: Tensor
+    column_logits_BTV: Tensor | None
+
+
 class Encoded(NamedTuple):
     """What the encoder gives.
 
@@ -106,13 +114,8 @@ class MusicTrOCR(nn.Module):
         features_BCHW: Tensor = self.backbone(image_BCHW, *masked)
         return features_BCHW
 
-    def encode(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Encoded:
-        """Everything that is computed once a picture.
-
-        Args:
-            image_BCHW: padded pictures, float.
-            valid_width_B: widths before padding in px.
-        """
+    def look(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Looked:
+        """What the decoder reads from; arguments as in `encode`."""
         features_BCHW = self.features(image_BCHW, valid_width_B)
         rows, columns = features_BCHW.shape[2:]
         order_T = torch.arange(columns, device=image_BCHW.device)
@@ -128,7 +131,17 @@ class MusicTrOCR(nn.Module):
         else:
             valid_BT = valid_BT.repeat(1, rows)
         mask_B11T = ((~valid_BT).float() * MASKED)[:, None, None, :]
-        return Encoded(self.decoder.cross_caches(self.memory_norm(memory_BTD)), mask_B11T, logits_BTV)
+        return Looked(self.memory_norm(memory_BTD), mask_B11T, logits_BTV)
+
+    def encode(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Encoded:
+        """Everything that is computed once a picture.
+
+        Args:
+            image_BCHW: padded pictures, float.
+            valid_width_B: widths before padding in px.
+        """
+        looked = self.look(image_BCHW, valid_width_B)
+        return Encoded(self.decoder.cross_caches(looked.memory_BTD), looked.mask_B11T, looked.column_logits_BTV)
 
     def train(self, mode: bool = True) -> MusicTrOCR:
         """A backbone that is frozen keeps reading, so that its batch statistics stay, too."""
@@ -152,9 +165,9 @@ class MusicTrOCR(nn.Module):
         self, image_BCHW: Tensor, valid_width_B: Tensor, tokens_BN: Tensor, guide: bool = False
     ) -> Output:
         """Scores of each next token given the ones before it (teacher forcing)."""
-        encoded = self.encode(image_BCHW, valid_width_B)
-        decoded = self.decoder(tokens_BN, encoded.cross, encoded.mask_B11T, guide)
-        return Output(decoded.logits_BNV, decoded.guides_GBNT, encoded.column_logits_BTV)
+        looked = self.look(image_BCHW, valid_width_B)
+        decoded = self.decoder(tokens_BN, looked.memory_BTD, looked.mask_B11T, guide)
+        return Output(decoded.logits_BNV, decoded.guides_GBNT, looked.column_logits_BTV)
 
 
 def check(params: ModelParams, entry: Backbone, height: int) -> None:

@@ -25,6 +25,7 @@ from .checkpoint import (
     save_checkpoint,
     take_weights,
 )
+from .checkpointing import checkpoint_activations
 from .config import Config
 from .data.dataset.hub import open_split
 from .data.dataset.labels import label_form
@@ -162,6 +163,7 @@ def put_together(
     total: int,
 ) -> Run:
     """What a run needs around a model that is on the device, adapted."""
+    checkpoint_activations(model, config.hardware.gradient_checkpointing)
     reader, split = model, config.hardware.sharding == "fsdp"
     if split:
         reader = copy.deepcopy(model).cpu()

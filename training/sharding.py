@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from runtime.errors import ConfigError
@@ -63,7 +63,6 @@ def shard(model: MusicTrOCR, device: torch.device) -> None:
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for layer in model.decoder.layers:
         fully_shard(layer, mesh=mesh)
-        register_fsdp_forward_method(layer, "cross_cache")
     fully_shard(model.backbone, mesh=mesh)
     fully_shard(model, mesh=mesh)
 

@@ -77,6 +77,30 @@ def test_a_backbone_that_masks_padding_gives_the_same_features_in_any_bucket(nam
         assert torch.allclose(narrow[row, ..., :last], wide[row, ..., :last], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if get_backbone(name).masks_padding])
+def test_training_without_the_padding_gives_the_features_and_gradients_of_masked_padding(name: str) -> None:
+    """Tolerance: 1e-4 of the largest value of each tensor; the sums are taken in another order."""
+    entry = get_backbone(name)
+    height, width = entry.debug_size
+    torch.manual_seed(0)
+    backbone = entry.build(entry.image_channels, False)
+    image, valid = torch.rand(3, entry.image_channels, height, width) * 2 - 1, torch.tensor([width - 30, width - 60, 9])
+    last_B = -(-valid // entry.stride)
+    shown_BW = torch.arange(-(-width // entry.stride)) < last_B[:, None]
+    weights = torch.randn(3, entry.channels, entry.grid_height(height), shown_BW.shape[1])
+    found = {}
+    for training in (False, True):
+        features = backbone.train(training)(image, valid)
+        assert features.shape[-1] == (last_B.max() if training else shown_BW.shape[1])
+        shown = features * shown_BW[:, None, None, : features.shape[-1]]
+        backbone.zero_grad()
+        (shown * weights[..., : features.shape[-1]]).sum().backward()
+        found[training] = [shown.detach()[..., : last_B.max()], *(value.grad for value in backbone.parameters())]
+    for masked, left_out in zip(found[False], found[True], strict=True):
+        assert masked.abs().max() > 0
+        assert torch.allclose(masked, left_out, atol=1e-4 * float(masked.abs().max()))
+
+
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_weights_that_cannot_be_reached_are_one_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ NAMES = [
     wrong("no degradation preset called 'fone'", "degrade=fone"),
     wrong("hardware.device is 'cuda:1'; use auto, cpu or cuda", "hardware.device=cuda:1"),
     wrong("hardware.precision is 'int8'; use auto, fp32, bf16 or fp16", "hardware.precision=int8"),
+    wrong("gradient_checkpointing is 'encoder'; use none, decoder, all", "gradient_checkpointing=encoder"),
 ]
 PLACES = [
     wrong("no data set is given", "data.dataset_id="),

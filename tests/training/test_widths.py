@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.backbone import get_backbone
+from training.backbone import get_backbone, timm_model
 from training.backbones._patches import PatchGrid, stretch
 from training.backbones.swin_tiny import build as build_swin
 
@@ -27,8 +27,10 @@ def test_at_the_size_it_was_trained_on_a_patch_grid_is_timms_transformer() -> No
     torch.manual_seed(0)
     grid = get_backbone("deit_small").build(3, False).eval()
     assert isinstance(grid, PatchGrid)
+    transformer = timm_model("deit_small_patch16_224", False).eval()
+    transformer.load_state_dict(grid.transformer.state_dict())
     image = torch.rand(1, 3, 224, 224) * 2 - 1
-    expected = grid.transformer(image)[:, 1:].transpose(1, 2).reshape(1, 384, 14, 14)
+    expected = transformer(image)[:, 1:].transpose(1, 2).reshape(1, 384, 14, 14)
     assert torch.allclose(grid(image, torch.tensor([224])), expected, atol=1e-4)
 
 

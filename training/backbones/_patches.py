@@ -8,17 +8,86 @@ Two things let it read lines of any width, padded to any other:
 
 The class token takes part in attention, as it was trained to, and is dropped from the features.
 
-Shapes: B batch, C channels, H rows and W columns of patches, N tokens (the class token and H*W patches), K stored
-positions along one axis, D width.
+So the patches after a line needn't be there at all. Training on a CPU leaves them out: the tokens of all lines stand
+one after the other, linear maps take them at once and attention line by line. The features end with the widest line,
+and are 0 after each shorter one.
+
+Shapes: B batch, C channels, H rows and W columns of patches, N tokens (the class token and H*W patches), A tokens of
+all lines, K stored positions along one axis, D width, F width inside an MLP, h heads, d width of a head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from training.backbone import Backbone, timm_model
 from training.decoder import MASKED
+
+
+class LineAttention(nn.Module):
+    """Attention inside a line; timm's names and, with a mask, timm's sums.
+
+    Args:
+        dim: width, D.
+        num_heads: h.
+        qkv_bias: whether queries, keys and values have one.
+    """
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, **_others: Any) -> None:
+        super().__init__()
+        self.heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x_BND: Tensor, attn_mask: Tensor | Sequence[int], **_others: Any) -> Tensor:
+        """With an additive mask [B, 1, 1, N] for x_BND; with the lengths of lines that stand one after the other for
+        x [1, A, D].
+        """
+        qkv_3BhNd = self.qkv(x_BND).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if isinstance(attn_mask, Tensor):
+            seen_BhNd = F.scaled_dot_product_attention(*qkv_3BhNd.unbind(0), attn_mask=attn_mask)
+            return self.join(seen_BhNd)
+        lines = qkv_3BhNd.split(list(attn_mask), dim=3)
+        # Joined after the projection: before it, the copy would be kept for the backward pass.
+        return torch.cat([self.join(F.scaled_dot_product_attention(*line.unbind(0))) for line in lines], dim=1)
+
+    def join(self, seen_BhNd: Tensor) -> Tensor:
+        joined_BND: Tensor = self.proj(seen_BhNd.transpose(1, 2).flatten(2))
+        return joined_BND
+
+
+class LeanMlp(nn.Module):
+    """timm's two linear maps around a GELU, whose output is computed again when gradients are due.
+
+    It is a quarter of all that a transformer keeps for its backward pass, and takes half a percent of its time.
+
+    Args:
+        in_features: width, D.
+        hidden_features: of the first map.
+    """
+
+    def __init__(self, in_features: int, hidden_features: int, **_others: Any) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(in_features, hidden_features)
+        self.fc2 = nn.Linear(hidden_features, in_features)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        hidden_BNF = self.fc1(x_BND)
+        if not (self.training and torch.is_grad_enabled()):
+            return self.narrow(hidden_BNF)
+        # The second pass stops before the linear map, whose input is all that is missing.
+        narrowed_BND: Tensor = checkpoint(self.narrow, hidden_BNF, use_reentrant=False)
+        return narrowed_BND
+
+    def narrow(self, hidden_BNF: Tensor) -> Tensor:
+        narrowed_BND: Tensor = self.fc2(F.gelu(hidden_BNF))
+        return narrowed_BND
 
 
 class PatchGrid(nn.Module):
@@ -26,7 +95,12 @@ class PatchGrid(nn.Module):
 
     Args:
         transformer: of timm, with one class token, learned positions, and `dynamic_img_size`.
+
+    Attributes:
+        leaves_out_padding: whether training on a CPU does; a GPU's step that is rehearsed on a CPU doesn't.
     """
+
+    leaves_out_padding = True
 
     def __init__(self, transformer: nn.Module) -> None:
         super().__init__()
@@ -41,14 +115,32 @@ class PatchGrid(nn.Module):
         valid_BW = order_W * self.stride < valid_width_B[:, None]
 
         patches_BHWD = patches_BHWD + self.positions(rows, columns, valid_BW.sum(1))
-        class_BD = (transformer.cls_token + transformer.pos_embed[:, :1]).expand(batch, 1, width)
-        tokens_BND = torch.cat([class_BD, patches_BHWD.flatten(1, 2)], dim=1)
+        class_11D = transformer.cls_token + transformer.pos_embed[:, :1]
+        if self.leaves_out_padding and self.training and image_BCHW.device.type == "cpu":
+            counts = [min(columns, -(-int(wide) // self.stride)) for wide in valid_width_B.tolist()]
+            return self.line_by_line(patches_BHWD, class_11D[0], counts)
+        tokens_BND = torch.cat([class_11D.expand(batch, 1, width), patches_BHWD.flatten(1, 2)], dim=1)
         hidden_BN = torch.cat([~valid_BW.any(1, keepdim=True), ~valid_BW.repeat(1, rows)], dim=1)
         mask_B11N = (hidden_BN.to(tokens_BND.dtype) * MASKED)[:, None, None, :]
         for block in transformer.blocks:
             tokens_BND = block(tokens_BND, attn_mask=mask_B11N)
         features_BND = transformer.norm(tokens_BND)[:, 1:]
         return features_BND.transpose(1, 2).unflatten(2, (rows, columns))
+
+    def line_by_line(self, patches_BHWD: Tensor, class_1D: Tensor, counts: Sequence[int]) -> Tensor:
+        """Features [B, D, H, W] from the first `counts` columns of each line, W being the most of them."""
+        rows = patches_BHWD.shape[1]
+        shown = [line_HWD[:, :count].flatten(0, 1) for line_HWD, count in zip(patches_BHWD, counts, strict=True)]
+        lengths = [1 + rows * count for count in counts]
+        tokens_1AD = torch.cat([part for line_ND in shown for part in (class_1D, line_ND)])[None]
+        for block in self.transformer.blocks:
+            tokens_1AD = block(tokens_1AD, attn_mask=lengths)
+        lines = self.transformer.norm(tokens_1AD)[0].split(lengths)
+        padded = [
+            F.pad(line_ND[1:].unflatten(0, (rows, count)), (0, 0, 0, max(counts) - count))
+            for line_ND, count in zip(lines, counts, strict=True)
+        ]
+        return torch.stack(padded).permute(0, 3, 1, 2)
 
     def positions(self, rows: int, columns: int, valid_B: Tensor) -> Tensor:
         """The learned positions [B, H, W, D] of lines with `valid_B` columns before the padding."""
@@ -77,7 +169,8 @@ def small_transformer(name: str, hub_id: str) -> Backbone:
     """The entry of a transformer of timm with patches of 16 px, width 384 and a class token."""
 
     def build(channels: int, pretrained: bool) -> nn.Module:
-        return PatchGrid(timm_model(name, pretrained, in_chans=channels, dynamic_img_size=True))
+        sizes = {"in_chans": channels, "dynamic_img_size": True, "attn_layer": LineAttention, "mlp_layer": LeanMlp}
+        return PatchGrid(timm_model(name, pretrained, **sizes))
 
     return Backbone(
         build=build,
@@ -90,5 +183,6 @@ def small_transformer(name: str, hub_id: str) -> Backbone:
         hub_id=hub_id,
         class_token=True,
         own_positions=True,
+        blocks=lambda grid: grid.transformer.blocks,
         masks_padding=True,
     )

@@ -13,4 +13,11 @@ def build(channels: int, pretrained: bool) -> nn.Module:
     return timm_model("efficientnet_b0.ra_in1k", pretrained, in_chans=channels)
 
 
-BACKBONE = Backbone(build=build, channels=1280, stride=32, height_stride=32, hub_id="google/efficientnet-b0")
+BACKBONE = Backbone(
+    build=build,
+    channels=1280,
+    stride=32,
+    height_stride=32,
+    hub_id="google/efficientnet-b0",
+    blocks=lambda network: [block for stage in network.blocks for block in stage],
+)

@@ -21,4 +21,5 @@ BACKBONE = Backbone(
     width_multiple=64,
     family="hybrid",
     hub_id="apple/mobilevit-small",
+    blocks=lambda network: [block for stage in network.stages for block in stage],
 )

@@ -74,4 +74,5 @@ BACKBONE = Backbone(
     image_channels=1,
     width_multiple=8,
     debug_size=(32, 128),
+    blocks=lambda network: network.layers,
 )

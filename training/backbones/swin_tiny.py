@@ -42,4 +42,5 @@ BACKBONE = Backbone(
     height_multiple=4,
     family="transformer",
     hub_id="microsoft/swin-tiny-patch4-window7-224",
+    blocks=lambda grid: [block for stage in grid.transformer.layers for block in stage.blocks],
 )

@@ -8,6 +8,7 @@ from functools import cache
 
 from runtime.errors import OmrError
 from training.batches import make_preparation
+from training.checkpointing import CHOICES
 from training.config import Config, TechniqueConfig
 from training.technique import TECHNIQUES
 
@@ -87,7 +88,7 @@ def most_of(configs: Sequence[Config], wish: Wish, gb: float) -> int:
 
 
 def changes(config: Config, wish: Wish, gb: float) -> Iterator[Estimate]:
-    """Configurations that fit, each a change of one kind: precision, lines of a batch, technique, width."""
+    """Configurations that fit, each a change of one kind, as in `proposals`."""
     for changed in proposals(config, wish, gb):
         try:
             found = estimate(changed, wish)
@@ -105,6 +106,8 @@ def proposals(config: Config, wish: Wish, gb: float) -> Iterator[Config]:
     smaller = splits(config, config.training.batch_size - 1)
     if smaller and (fitting := most_of(smaller, wish, gb)):
         yield smaller[fitting - 1]
+    for where in CHOICES[CHOICES.index(config.hardware.gradient_checkpointing) + 1 :]:
+        yield replace(config, hardware=replace(config.hardware, gradient_checkpointing=where))
     for name in TECHNIQUES.names():
         if name != config.technique.name:
             yield replace(config, technique=TechniqueConfig(name))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -46,7 +47,7 @@ class Contents(TorchDispatchMode):
             [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)] for tree in ((arguments, options), made)
         )
         small = all(output.numel() <= LARGEST for output in outputs)
-        if outputs and small and all(tensor in self.known for tensor in inputs):
+        if outputs and small and all(map(self.is_known, inputs)):
             with _disable_current_modes():
                 arguments, options = tree_map(self.real, (arguments, options))
                 found = operator(*arguments, **options)
@@ -56,8 +57,12 @@ class Contents(TorchDispatchMode):
             for output in outputs:
                 self.known.pop(output, None)
 
+    def is_known(self, tensor: Tensor) -> bool:
+        """Constants in the code are real tensors."""
+        return tensor in self.known or not (isinstance(tensor, FakeTensor) or tensor.is_meta)
+
     def real(self, value: Any) -> Any:
-        return self.known[value] if isinstance(value, Tensor) else value
+        return self.known[value] if isinstance(value, FakeTensor) else value
 
     def number(self, tensor: Tensor) -> float | bool | int:
         """What a tensor of one value holds.

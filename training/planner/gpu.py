@@ -1,8 +1,9 @@
-"""What PyTorch does otherwise on a GPU than on a CPU, where it takes memory. The rehearsal runs as on a CPU.
+"""What is done otherwise on a GPU than on a CPU, where it takes memory. The rehearsal runs as on a CPU.
 
 - Autocast on CUDA computes some operators in fp32 that the CPU's leaves in half precision: "CUDA Ops that can autocast
   to float32", https://docs.pytorch.org/docs/stable/amp.html
 - Dropout keeps a mask of a byte a value on CUDA, and fp32 noise on a CPU (`native_dropout`, ATen/native/Dropout.cpp).
+- Vision transformers compute the padding there, too (`training.backbones._patches`).
 - The caching allocator hands out multiples of 512 bytes (`kMinBlockSize`, c10/cuda/CUDACachingAllocator.cpp).
 """
 
@@ -11,9 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
+
+from training.backbones._patches import PatchGrid
 
 BLOCK = 512  # bytes
 IN_SINGLE = {
@@ -36,6 +39,13 @@ class CudaAutocast(TorchFunctionMode):
 
 def single(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype in HALVES else value
+
+
+def keep_padding(model: nn.Module) -> None:
+    """Have its vision transformers compute the padding."""
+    for module in model.modules():
+        if isinstance(module, PatchGrid):
+            module.leaves_out_padding = False
 
 
 def cuda_bytes(operator: Any, tensor: Tensor) -> int:

@@ -32,7 +32,7 @@ from training.run import Run, put_together
 from training.technique import Lesson, get_technique
 
 from .contents import Contents
-from .gpu import CudaAutocast, cuda_bytes
+from .gpu import CudaAutocast, cuda_bytes, keep_padding
 from .ledger import PARTS, Ledger
 from .sizes import Sizes
 
@@ -124,6 +124,8 @@ def rehearse(config: Config, sizes: Sizes, device: str = "cuda") -> Peak:
             modes.enter_context(CudaAutocast())
         models = [model, *(value for value in vars(lesson).values() if isinstance(value, nn.Module))]
         for each in models:
+            if on_gpu:
+                keep_padding(each)
             each.to_empty(device="cpu")
             ledger.move_all([*each.parameters(), *each.buffers()], "parameters")
         run = put_together(config, Path(), Stage(dtype), get_technique(config.technique), model, lesson, None, STEPS)

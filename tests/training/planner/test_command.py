@@ -18,6 +18,7 @@ from training.config import Config, TechniqueConfig, load_config
 from training.parameters import count_parameters
 from training.planner import advice
 from training.planner.advice import GB, Wish, estimate, most
+from training.planner.command import difference
 from training.planner.ledger import PARTS
 from training.planner.tiers import BEST, MIDDLE, PUBLISHED, SMALLEST, candidates
 
@@ -83,6 +84,27 @@ def test_narrower_pictures_are_proposed_where_they_make_it_fit(monkeypatch: pyte
     monkeypatch.setattr(advice, "estimate", planned)
     found = list(advice.changes(load_config([Path(DEBUG)]), Wish(), 9))
     assert [max(each.config.data.width_buckets) for each in found] == [896]
+
+
+@pytest.mark.parametrize(
+    ("before", "gb", "after"),
+    [("none", 9, ["all"]), ("none", 11, ["decoder", "all"]), ("decoder", 9, ["all"]), ("all", 5, [])],
+)
+def test_gradient_checkpointing_is_proposed_where_it_makes_it_fit(
+    before: str, gb: float, after: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a plan of 12, 10 and 6 GB, whatever else changes."""
+
+    def planned(config: Config, _wish: Wish) -> Any:
+        total = {"none": 12, "decoder": 10, "all": 6}[config.hardware.gradient_checkpointing] * GB
+        return SimpleNamespace(config=config, total=total, fits=lambda gb: total <= gb * GB)
+
+    monkeypatch.setattr(advice, "estimate", planned)
+    config = load_config([Path(DEBUG)], [f"gradient_checkpointing={before}"])
+    found = list(advice.changes(config, Wish(), gb))
+    assert [each.config.hardware.gradient_checkpointing for each in found] == after
+    assert all(difference(config, each.config) == [f"hardware.gradient_checkpointing={where}"]
+               for each, where in zip(found, after, strict=True))  # fmt: skip
 
 
 @pytest.mark.parametrize(

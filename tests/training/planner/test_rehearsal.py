@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, product
 
 import pytest
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from benchmarks.memory import configure as study
 from tests.source import ROOT
 from tests.training.techniques import configure
 from training.backbone import BACKBONES
+from training.checkpointing import CHOICES
 from training.config import Config
 from training.parameters import count_parameters
 from training.planner.measure import cpu_peak
@@ -48,6 +49,16 @@ def test_a_plan_in_half_precision_with_accumulation_is_too() -> None:
     sizes = replace(sizes, precision="bf16")
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
     assert rehearse(config, sizes, "cpu").total == pytest.approx(cpu_peak(config, sizes, accelerator), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("backbone", "where"), [("pocket_cnn", "decoder"), ("vit_small", "all")])
+def test_a_plan_with_gradient_checkpointing_is_too_and_takes_less(backbone: str, where: str) -> None:
+    plain, sizes = small(backbone)
+    config = small(backbone, "full", f"gradient_checkpointing={where}")[0]
+    sizes = replace(sizes, lines=16)
+    planned = rehearse(config, sizes, "cpu")
+    assert planned.total == pytest.approx(cpu_peak(config, sizes, Accelerator(cpu=True)), rel=TOLERANCE)
+    assert planned.bytes["activations"] < rehearse(plain, sizes, "cpu").bytes["activations"]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +102,19 @@ def test_every_loss_can_be_planned() -> None:
 def test_all_seven_and_every_technique_were_measured_at_the_studys_size_and_are_within_15_percent() -> None:
     assert {row["backbone"] for row in MEASURED} == set(PUBLISHED)
     assert {row["technique"] for row in MEASURED} == set(TECHNIQUES.names())
+    checkpointed = {(row["backbone"], row["checkpointing"]) for row in MEASURED if row["technique"] == "full"}
+    assert checkpointed == set(product(PUBLISHED, CHOICES))
     for row in MEASURED:
         assert row["planned"] == pytest.approx(row["measured"], rel=TOLERANCE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['backbone']}-{row['technique']}")
+@pytest.mark.parametrize(
+    "row", MEASURED, ids=lambda row: "-".join((row["backbone"], row["technique"], row["checkpointing"]))
+)
 def test_at_the_studys_size_the_plan_is_still_the_one_that_was_measured(row: dict) -> None:
-    config = study(row["backbone"], row["technique"])
+    checkpointing = f"hardware.gradient_checkpointing={row['checkpointing']}"
+    config = study(row["backbone"], row["technique"], checkpointing)
     sizes = Sizes(row["lines"], row["height"], row["width"], row["tokens"], row["precision"], 1)
     assert rehearse(config, sizes, "cpu").total == pytest.approx(row["planned"], rel=0.02)
     measured = cpu_peak(config, sizes, Accelerator(cpu=True), plan_of_checkpoint)
