@@ -180,7 +180,7 @@ def apply(image: np.ndarray, strengths: Mapping[str, float], rng: Rng, space: fl
             places = one.there(*places)
         return places[0]
 
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8), x_map
+    return np.asarray(cv2.add(picture, (0.0,), dtype=cv2.CV_8U)), x_map  # rounded, from 0 to 255
 
 
 @cache
