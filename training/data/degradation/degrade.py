@@ -7,6 +7,7 @@ are one resampling, since each resampling blurs. A preset says how strong a step
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -59,10 +60,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Moved:
-    """Where places of the picture go, and where those of the result come from."""
+    """Where places of the picture go, and where those of the result come from.
+
+    Attributes:
+        there: of the picture.
+        back: of the result.
+        matrix: the homography [3, 3] that says the same as `there`, where there is one.
+    """
 
     there: Places
     back: Places
+    matrix: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +216,11 @@ def _framed(paper: np.ndarray, moved: Sequence[Moved], margin: int) -> np.ndarra
     height, width = (side - 2 * margin for side in paper.shape)
     if not moved:
         return paper[margin : margin + height, margin : margin + width]
+    straight = [one.matrix for one in moved if one.matrix is not None]
+    if len(straight) == len(moved):
+        whole = functools.reduce(lambda before, after: after @ before, straight)
+        shift = np.array([[1, 0, -margin], [0, 1, -margin], [0, 0, 1]], np.float64)
+        return cv2.warpPerspective(paper, whole @ shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     xs, ys = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
     for one in reversed(moved):
         xs, ys = one.back(xs, ys)

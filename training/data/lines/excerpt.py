@@ -150,6 +150,8 @@ def close_ties(tune: Tune) -> Tune:
     A tie stays where each notehead that the next event of its voice repeats goes on sounding. `c-^c` would be drawn as
     a slur is, and `[ce]-[c^e]` partly.
     """
+    if not any(event.tie for event in tune.events):
+        return tune
     heard = [sounded for _, sounded in sound(tune)]
     items, voice = list(tune.items), voices(tune.items)
     for here in voice:

@@ -9,7 +9,7 @@ from training.data.degradation.degrade import Moved, Places
 
 def straight(matrix: np.ndarray) -> Moved:
     """Places moved by a 3x3 matrix (a homography)."""
-    return Moved(_by(matrix), _by(np.linalg.inv(matrix)))
+    return Moved(_by(matrix), _by(np.linalg.inv(matrix)), matrix)
 
 
 def _by(matrix: np.ndarray) -> Places:

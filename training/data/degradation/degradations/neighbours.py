@@ -18,7 +18,7 @@ def surrounded(picture: np.ndarray, strength: float, rng: Rng, space: float) -> 
     out = picture.copy()
     for side in (-1, 1):
         if rng.random() < 0.7 * strength:
-            np.minimum(out, _staff(picture, side, rng, space), out=out, where=empty)
+            cv2.copyTo(cv2.min(out, _staff(picture, side, rng, space)), empty.view(np.uint8), out)
     if rng.random() < 0.6 * strength:
         np.minimum(out, _system_start(picture, rng, space), out=out)
     if rng.random() < 0.5 * strength:

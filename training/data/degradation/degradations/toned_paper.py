@@ -14,7 +14,7 @@ GRAIN, STAINS = 0.05, 0.12  # of the strength: deviation of fine fibres and of s
 def toned(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.ndarray:
     fibres, stains = clouds(picture.shape, 0.25 * space, rng), clouds(picture.shape, 4 * space, rng)
     level = cv2.addWeighted(fibres, -strength * GRAIN, stains, -strength * STAINS, 1 - strength)
-    return picture * np.clip(level, 0, 1, out=level)
+    return np.multiply(picture, np.clip(level, 0, 1, out=level), out=level)
 
 
 DEGRADATION = Change(Stage.PAPER, "share of the light the paper swallows", toned)

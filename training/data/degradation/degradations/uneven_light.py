@@ -15,7 +15,8 @@ def lit_from_one_side(picture: np.ndarray, strength: float, rng: Rng, space: flo
         (half * way(side) * np.linspace(-1, 1, size)).astype(np.float32)
         for way, size in ((np.cos, width), (np.sin, height))
     )
-    return picture * (np.float32(1 - strength / 2) - across[None, :] - down[:, None])
+    level = (np.float32(1 - strength / 2) - across)[None, :] - down[:, None]
+    return np.multiply(picture, level, out=level)
 
 
 DEGRADATION = Change(Stage.LIGHT, "share of the light lost at the dark end", lit_from_one_side)
