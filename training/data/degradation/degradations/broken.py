@@ -28,5 +28,4 @@ def worn(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.nda
     return spots
 
 
-
 DEGRADATION = Change(Stage.PAPER, "share of the page that is worn", worn)
