@@ -5,7 +5,8 @@
 
 For each label: it parses into what it was written from; the symbols in Verovio's SVG are those it implies; with one
 random symbol deleted or changed the picture differs; music21 reads the same notes (pitch, length, order in each voice)
-out of its MusicXML. Failures are counted by cause; the last line is JSON.
+out of its MusicXML. Lines that don't fit the picture are replaced by others, as in a data set. Failures are counted by
+cause; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import sys
 import warnings
 from collections import Counter
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +27,7 @@ from runtime.abc import Tune, write
 from runtime.abc_reader import parse
 from runtime.errors import run_command
 from runtime.notation import parts, to_musicxml
-from tests.training.data.engraving.faithful import drawn, implied, mutated, svg_of
+from tests.training.data.engraving.faithful import drawn, implied, mutated, notation_class, svg_of
 from training.data.dataset.build import MIXES
 from training.data.engraving.engraver import EngraveError
 from training.data.engraving.engravers.verovio import ENGRAVER
@@ -75,22 +77,56 @@ def music_difference(tune: Tune) -> str:
     return "pitch" if [length for _, length in wanted] == [length for _, length in found] else "length"
 
 
-def check(tune: Tune, number: int) -> list[str]:
-    """Causes of failure of one label."""
-    failures = [] if parse(write(tune), strict=True) == tune else ["label: doesn't parse into itself"]
-    shown, told = drawn(svg_of(tune)), implied(tune)
-    failures += [f"drawn: {name}" for name in shown | told if shown[name] != told[name]]
-    difference = music_difference(tune)
-    failures += [f"music: {difference}"] if difference else []
-    change = mutated(tune, np.random.default_rng(number))
-    if change is not None:
-        try:
-            before, after = (ENGRAVER.draw(t, np.random.default_rng(number)).image for t in (tune, change[1]))
-        except EngraveError:
-            return [*failures, "not compared"]
-        if before.shape == after.shape and (before == after).all():
-            failures.append(f"invisible: {change[0].role}")
-    return failures
+@dataclass
+class Findings:
+    """What came of checking labels.
+
+    Attributes:
+        causes: failures by cause.
+        symbols: drawn symbols that were counted, by name.
+        changes: symbols that were deleted or changed, by notation class.
+    """
+
+    causes: Counter[str] = field(default_factory=Counter)
+    symbols: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+
+    def check(self, tune: Tune, picture: np.ndarray, number: int) -> list[str]:
+        """Causes of failure of one label, of which `picture` was drawn with `number` as the style's seed."""
+        failures = [] if parse(write(tune), strict=True) == tune else ["label: doesn't parse into itself"]
+        shown, told = drawn(svg_of(tune)), implied(tune)
+        failures += [f"drawn: {name}" for name in shown | told if shown[name] != told[name]]
+        difference = music_difference(tune)
+        failures += [f"music: {difference}"] if difference else []
+        change = changed(tune, number)
+        if change is None:
+            failures.append("not compared: no change can be drawn")
+        else:
+            kind, other = change
+            self.changes[kind] += 1
+            if picture.shape == other.shape and (picture == other).all():
+                failures.append(f"invisible: {kind}")
+        self.symbols += shown
+        self.causes.update(failures)
+        return failures
+
+
+def picture_of(tune: Tune, number: int) -> np.ndarray | None:
+    """The line in the style of that seed; None where it isn't drawable, and so never a label."""
+    try:
+        return ENGRAVER.draw(tune, np.random.default_rng(number)).image
+    except EngraveError:
+        return None
+
+
+def changed(tune: Tune, number: int) -> tuple[str, np.ndarray] | None:
+    """The notation class of a random change, and the picture of the label with it; the first of 20 that is drawable."""
+    for attempt in range(20):
+        change = mutated(tune, np.random.default_rng((number, attempt)))
+        picture = picture_of(change[1], number) if change else None
+        if change and picture is not None:
+            return notation_class(change[0]), picture
+    return None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -102,17 +138,26 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="music21")
     mix = MIXES[options.mix]
     sources = [source for source in load_sources()[0] if mix.wide or source.simple]
-    causes: Counter[str] = Counter()
-    for number in tqdm(range(options.count), unit="label"):
-        tune, _ = excerpt(sources, options.seed, number, mix)
-        found = check(tune, number)
-        causes.update(found)
-        if any(cause != "not compared" for cause in found):
-            print(f"{', '.join(found)}: {write(tune)}", file=sys.stderr)
-    for cause, count in causes.most_common():
+    findings, number = Findings(), 0
+    for _ in tqdm(range(options.count), unit="label"):
+        picture = None
+        while picture is None:  # as a data set is built
+            tune, _ = excerpt(sources, options.seed, number, mix)
+            picture, number = picture_of(tune, number), number + 1
+        failures = findings.check(tune, picture, number - 1)
+        if failures:
+            print(f"{', '.join(failures)}: {write(tune)}", file=sys.stderr)
+    for title, counts in (("symbols counted", findings.symbols), ("changed", findings.changes)):
+        print(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
+    for cause, count in findings.causes.most_common():
         print(f"{cause:40} {count}")
-    same = 100 * (1 - sum(n for cause, n in causes.items() if cause.startswith("music")) / options.count)
-    print(json.dumps({"labels": options.count, "mix": options.mix, "same_music_percent": same, "causes": causes}))
+    other = sum(count for cause, count in findings.causes.items() if cause.startswith("music"))
+    result = {
+        "labels": options.count, "not_drawable": number - options.count, "mix": options.mix, "seed": options.seed,
+        "same_music_percent": round(100 * (1 - other / options.count), 3), "changed": findings.changes.total(),
+        "symbols": findings.symbols.total(), "causes": findings.causes,
+    }  # fmt: skip
+    print(json.dumps(result))
     return 0
 
 

@@ -77,10 +77,16 @@ def word_ink(text: str, style: str, size: float, width: float = 1.0) -> np.ndarr
         size: px of an em.
         width: of the letters, 1 is the font's own.
     """
+    drawn = _fine_ink(text, style).astype(np.float32) / 255
+    wanted = max(1, round(drawn.shape[1] * width * size / FINE)), max(1, round(drawn.shape[0] * size / FINE))
+    return np.asarray(cv2.resize(drawn, wanted, interpolation=cv2.INTER_AREA))
+
+
+@functools.lru_cache(maxsize=1024)  # 5 kB each
+def _fine_ink(text: str, style: str) -> np.ndarray:
+    """Ink of a word FINE px an em, uint8."""
     face = font(style, FINE)
     left, top, right, bottom = face.getbbox(text)
     canvas = Image.new("L", (int(right - left) + 1, int(bottom - top) + 1))
     ImageDraw.Draw(canvas).text((-left, -top), text, fill=255, font=face)
-    drawn = np.asarray(canvas, np.float32) / 255
-    wanted = max(1, round(drawn.shape[1] * width * size / FINE)), max(1, round(drawn.shape[0] * size / FINE))
-    return np.asarray(cv2.resize(drawn, wanted, interpolation=cv2.INTER_AREA))
+    return np.array(canvas)

@@ -44,6 +44,8 @@ def to_lilypond(tune: Tune) -> str:
     out = [_clef(tune.clef), _key(tune.key), _meter(tune.meter)]
     if piece.measures[0].left not in ("", "|:"):
         raise EngraveError("before the music LilyPond draws no bar line but one that starts a repeat")
+    if piece.measures[-1].right in ("|:", "::"):
+        raise EngraveError("where a line ends LilyPond draws no start of a repeat")
     open_ending, index = False, 0
     while index < len(piece.measures):
         measure = piece.measures[index]

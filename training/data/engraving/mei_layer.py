@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from runtime.abc import Event, Pitch
 
@@ -100,7 +102,7 @@ def _event(index: int, event: Event, style: LayerStyle, graces: bool) -> str:
         return f'<multiRest xml:id="e{name}" num="{int(event.duration)}"/>'
     if event.rest == "Z":
         return f'<mRest xml:id="e{name}"/>'
-    length = f'dur="{_duration(event)}"' + (f' dots="{event.dots}"' if event.dots else "")
+    length = _length(event.duration)
     if event.rest:
         return f'<{"space" if event.rest == "x" else "rest"} xml:id="e{name}" {length}/>'
     length += "".join(f' stem.mod="{TREMOLOS[mark]}"' for mark in event.decorations if mark in TREMOLOS)
@@ -147,6 +149,10 @@ def _graces(owner: str, event: Event) -> str:
     return f"<beam>{''.join(parts)}</beam>" if len(parts) > 1 else parts[0]
 
 
-def _duration(event: Event) -> str:
+@functools.cache
+def _length(duration: Fraction) -> str:
+    """Attributes of a written length in eighths."""
+    event = Event(duration=duration)
     whole = event.base / 8
-    return "breve" if whole == 2 else str(whole.denominator)
+    dots = f' dots="{event.dots}"' if event.dots else ""
+    return f'dur="{"breve" if whole == 2 else whole.denominator}"{dots}'

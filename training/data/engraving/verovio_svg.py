@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from training.data.engraving.engraver import EngraveError
@@ -12,9 +13,14 @@ from training.data.engraving.lettering import Word
 UNITS = 180.0  # SVG units of a staff space at Verovio's default unit
 SVG = "{http://www.w3.org/2000/svg}"
 HEADS = ("note", "rest", "mRest", "accid")
-ABOVE_OR_BELOW = ("artic", "fermata", "trill", "turn", "mordent", "dynam", "repeatMark")  # labelled signs of a note
+ABOVE_OR_BELOW = ("artic", "fermata", "trill", "turn", "mordent", "dynam", "repeatMark", "tupletNum")  # labelled signs
+REACHES = (*ABOVE_OR_BELOW, "beam", "slur", "tie")
+STEMMED = ("note", "chord")
 BOLD, ITALIC = ("ending", "fing", "reh", "tempo"), ("dir", "dynam", "mNum")
 TEXTS = ("verse", "harm", "tempo", "fing", "dir", "ending", "mNum")
+CURVE = re.compile(r"M[-\d.]+,([-\d.]+) C\S+ \S+ [-\d.]+,([-\d.]+)")  # y of the ends of its upper edge
+LINE = re.compile(r"M[-\d.]+ ([-\d.]+) L[-\d.]+ ([-\d.]+)")
+DIGIT = 280.0  # height of a tuplet's number
 GLYPH_HALF = 90.0  # how far a sign's ink may reach from its origin, at least
 
 
@@ -41,6 +47,11 @@ class Drawing:
     def reach(self, y: float, height: float = GLYPH_HALF) -> None:
         self.extent = min(self.extent[0], y - height), max(self.extent[1], y + height)
 
+    def cover(self, ys: Iterable[str]) -> None:
+        """Lines at these heights, which may touch the picture's edge."""
+        for y in ys:
+            self.reach(float(y), -UNITS / 4)
+
 
 def read_svg(svg: str) -> Drawing:
     """Read a page of one system.
@@ -59,6 +70,9 @@ def read_svg(svg: str) -> Drawing:
                 out.lines += lines
         elif kind in HEADS:
             _read_head(out, group, kind, name)
+            _read_stem(out, group, name)
+        elif kind == "chord":
+            _read_stem(out, group, name)
         elif kind in ("clef", "meterSig"):
             _read_signature(out, group, kind, name)
         elif kind == "keySig":
@@ -72,10 +86,8 @@ def read_svg(svg: str) -> Drawing:
                 out.places[name] = middle
         elif kind == "measure":
             _read_bar_lines(out, group, name)
-        elif kind in ABOVE_OR_BELOW:
-            glyph = _glyph(group)
-            if glyph:
-                out.reach(glyph[1], 150)
+        elif kind in REACHES:
+            _read_reach(out, group, kind)
         if kind in TEXTS:
             _read_words(out, group, kind)
     if not out.lines:
@@ -88,6 +100,33 @@ def _read_head(out: Drawing, group: ElementTree.Element, kind: str, name: str) -
     if glyph:
         out.places[name] = glyph[0] + (40 if kind == "accid" else 108)
         out.reach(glyph[1])
+
+
+def _read_reach(out: Drawing, group: ElementTree.Element, kind: str) -> None:
+    """How far up and down a sign, a beam or the ends of a curve reach; the beam of grace notes tells nothing."""
+    if kind == "beam":
+        first = next((g for g in group.iter(f"{SVG}g") if g.get("class") in STEMMED), None)
+        if first is not None and "_g" not in first.get("id", ""):
+            corners = " ".join(beam.get("points", "") for beam in group.findall(f"{SVG}polygon")).split()
+            out.cover(corner.split(",")[1] for corner in corners)
+    elif kind in ("slur", "tie"):
+        curves = (CURVE.match(path.get("d", "")) for path in group.findall(f"{SVG}path"))
+        out.cover(y for curve in curves if curve for y in curve.groups())
+    elif glyph := _glyph(group):
+        out.reach(glyph[1] - (DIGIT / 2 if kind == "tupletNum" else 0), 60 if kind == "tupletNum" else 150)
+
+
+def _read_stem(out: Drawing, group: ElementTree.Element, name: str) -> None:
+    """How far a stem's flag or tremolo reaches; of a grace note its stroke, since its flag tells nothing."""
+    stem = group.find(f"{SVG}g[@class='stem']")
+    if stem is None:
+        return
+    if "_g" not in name:
+        glyph = _glyph(stem)
+        out.cover([str(glyph[1])] if glyph else [])
+    else:
+        strokes = (LINE.match(path.get("d", "")) for path in stem.findall(f"{SVG}path")[1:])
+        out.cover(y for stroke in strokes if stroke for y in stroke.groups())
 
 
 def _read_signature(out: Drawing, group: ElementTree.Element, kind: str, name: str) -> None:

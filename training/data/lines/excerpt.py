@@ -15,6 +15,7 @@ import numpy as np
 
 from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
 from runtime.abc_tidy import tidy
+from runtime.sounding import sound
 from training.data.lines.grand import lower_staff
 from training.data.lines.invent import invent
 from training.data.lines.marks import mark
@@ -63,7 +64,7 @@ def excerpt(sources: Sequence[Source], seed: int, index: int, mix: Mix = Mix()) 
         drilled = mix.drilled > 0 and rng.random() < mix.drilled
         line = drill(line, rng) if drilled else line
         line = widen(line, rng) if mix.wide else line
-        varied = vary(line, rng, mix, low=drilled and rng.random() < 0.4)
+        varied = vary(close_ties(line), rng, mix, low=drilled and rng.random() < 0.4)
         if varied is not None:
             return part_beams(tidy(finish(varied, rng) if mix.wide else varied)), origin
     raise AssertionError("no excerpt fits the staff in 100 tries")
@@ -105,7 +106,7 @@ def widen(line: Tune, rng: np.random.Generator) -> Tune:
         line = long_rests(line, rng)
     if rng.random() < 0.12:
         line = endings(line, rng)
-    return replace(line, items=tuple(_close_ties(list(line.items))))
+    return line
 
 
 def finish(line: Tune, rng: np.random.Generator) -> Tune:
@@ -114,7 +115,7 @@ def finish(line: Tune, rng: np.random.Generator) -> Tune:
         line = change_clef(line, rng)
     elif rng.random() < 0.1:
         line = change_key(line, rng)
-    if rng.random() < 0.15:
+    if rng.random() < 0.22:  # of which a third doesn't fit the picture
         line = second_voice(line, rng, share=float(rng.choice([0.3, 0.7, 1.0])))
     return mark(line, rng) if rng.random() < 0.55 else line
 
@@ -140,24 +141,35 @@ def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
         items.append(Bar("|]"))
     elif end.text in ("::", "|:"):
         items[-1] = Bar(":|" if end.text == "::" else "|")
-    return replace(tune, key=key, meter=meter, items=tuple(_close_ties(items)))
+    return replace(tune, key=key, meter=meter, items=tuple(items))
 
 
-def _close_ties(items: list[Item]) -> list[Item]:
-    """Drop ties whose next event in their voice doesn't repeat a pitch, those at the cut among them."""
-    voice = voices(items)
-    out = list(items)
+def close_ties(tune: Tune) -> Tune:
+    """Drop ties that nothing goes on with, those at a cut among them.
+
+    A tie stays where each notehead that the next event of its voice repeats goes on sounding. `c-^c` would be drawn as
+    a slur is, and `[ce]-[c^e]` partly.
+    """
+    if not any(event.tie for event in tune.events):
+        return tune
+    heard = [sounded for _, sounded in sound(tune)]
+    items, voice = list(tune.items), voices(tune.items)
     for here in voice:
-        after = next((i for i in range(here + 1, len(items)) if voice.get(i) == voice[here]), None)
         event = items[here]
         assert isinstance(event, Event)
         if not event.tie:
             continue
+        after = next((i for i in voice if i > here and voice[i] == voice[here]), None)
         following = items[after] if after is not None else None
-        steps = {p.step for p in following.pitches} if isinstance(following, Event) else set()
-        if not steps.intersection(p.step for p in event.pitches):
-            out[here] = replace(event, tie=False)
-    return out
+        steps = {pitch.step for pitch in event.pitches}
+        goes_on: list[bool] = []
+        if after is not None and isinstance(following, Event) and (sounded := heard[after]) is not None:
+            tones = zip(following.pitches, sounded.tones, strict=True)
+            goes_on = [tone.tied for pitch, tone in tones if pitch.step in steps]
+        if not goes_on or not all(goes_on):
+            items[here] = replace(event, tie=False)
+    closed = replace(tune, items=tuple(items))
+    return closed if closed == tune else close_ties(closed)  # an accidental that a tie carried on may be gone
 
 
 def enrich(tune: Tune, rng: np.random.Generator) -> Tune:
@@ -168,7 +180,7 @@ def enrich(tune: Tune, rng: np.random.Generator) -> Tune:
         if isinstance(item, Event) and not item.rest:
             item = _enrich_event(item, rng, chords, accidentals, graces / 3)
         items.append(item)
-    return replace(tune, items=tuple(_close_ties(items)))
+    return replace(tune, items=tuple(items))
 
 
 def _enrich_event(event: Event, rng: np.random.Generator, chords: float, accidentals: float, graces: float) -> Event:
@@ -218,7 +230,7 @@ def drill(tune: Tune, rng: np.random.Generator) -> Tune:
         else:
             items.append(item)
         left = item.tuplet_left(left) if isinstance(item, Event) else left
-    return replace(tune, items=tuple(_close_ties(items)))
+    return replace(tune, items=tuple(items))
 
 
 def _triplet(event: Event, rng: np.random.Generator) -> list[Item]:

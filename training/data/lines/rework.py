@@ -22,6 +22,7 @@ TUPLETS = {
     Fraction(3): ((2, 3, Fraction(1)), (4, 3, Fraction(1))),
     Fraction(1): ((3, 2, Fraction(1, 2)), (5, 4, Fraction(1, 4)), (6, 4, Fraction(1, 4))),
 }
+LOWEST_FLAG = -2  # staff position of notes whose flag or beam hangs down: it has to lie inside the picture
 LENGTHS = tuple(Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2"))  # of what accompanies a line
 NEAR_CLEFS = {
     "treble": ("bass", "alto", "treble-8"), "bass": ("tenor", "treble"), "alto": ("treble", "bass"),
@@ -185,7 +186,8 @@ def _voice(length: Fraction, top: int, clef: str, rng: np.random.Generator) -> l
             return []
         weights = np.array([float(d) ** 0.7 if d >= 1 else 0.25 for d in fitting])
         one = fitting[int(rng.choice(len(fitting), p=weights / weights.sum()))]
-        step = int(np.clip(step + rng.integers(-3, 4), CLEF_BOTTOM[clef] + LOWEST, top - 1))
+        lowest = CLEF_BOTTOM[clef] + (LOWEST if one >= 2 else LOWEST_FLAG)
+        step = int(np.clip(step + rng.integers(-3, 4), lowest, top - 1))
         sign = str(rng.choice(["", "^", "_", "="], p=[0.9, 0.04, 0.03, 0.03]))
         out.append(Event((), one, rest="z") if rng.random() < 0.1 else Event((Pitch(step, sign),), one, space=one < 1))
         length -= one

@@ -7,11 +7,12 @@ from collections import Counter
 
 import numpy as np
 
-from runtime.abc import Atom, Change, Tune, atoms, join
+from runtime.abc import BARS, CLEF_BOTTOM, MAJOR_KEYS, METERS, Atom, Change, Tune, atoms, join
 from runtime.abc_reader import parse
 from runtime.measures import cut
 from training.data.engraving.engravers.verovio import ENGRAVER, OPTIONS
 from training.data.engraving.mei import to_mei
+from training.data.lines.excerpt import part_beams
 from training.data.lines.marks import DYNAMICS
 
 ACCIDENTAL_GLYPHS = {"E260": "_", "E261": "=", "E262": "^", "E263": "^^", "E264": "__"}  # SMuFL
@@ -23,6 +24,13 @@ CLASSES = {  # class of Verovio's SVG -> decorations that draw one each
 }  # fmt: skip
 
 NAMES = ("notehead", "rest", "mRest", "multiRest", "dots", "flag", "tie", "slur", "clef", "meterSig", "voltaBracket")
+OTHERS = {  # what a class has besides what the label holds
+    "clef": tuple(f"clef={name}" for name in CLEF_BOTTOM if name not in ("perc", "none")),
+    "key": tuple(f"K:{name}" for name in MAJOR_KEYS),
+    "meter": tuple(f"M:{name}" for name in METERS),
+    "bar": BARS,
+    "decoration": (".", *(f"!{name}!" for group in CLASSES.values() for name in group if name != "staccato")),
+}
 
 
 def svg_of(tune: Tune) -> str:
@@ -70,29 +78,34 @@ def implied(tune: Tune) -> Counter[str]:
 
 
 def mutated(tune: Tune, rng: np.random.Generator) -> tuple[Atom, Tune] | None:
-    """The atom that was deleted or exchanged for another of its kind, and the label that results."""
+    """The atom that was deleted or exchanged for another of its class, and the label that results.
+
+    Each notation class that the label holds is as likely as the others, however few of its symbols there are.
+    """
     label = list(atoms(tune))
+    texts = [atom.text for atom in label]
+    classes = sorted({notation_class(atom) for atom in label})
     for _ in range(20):
-        place = int(rng.integers(len(label)))
+        name = classes[int(rng.integers(len(classes)))]
+        place = int(rng.choice([n for n, atom in enumerate(label) if notation_class(atom) == name]))
         atom = label[place]
-        if atom.role == "tuplet" and label[place - 1].text.startswith("("):
+        if name == "tuplet" and texts[place - 1].startswith("("):
             continue  # the time of a tuplet is the usual one, and not printed
-        others = [a.text for a in label if a.role == atom.role and a.text != atom.text]
-        delete = atom.item >= 0 and (not others or rng.random() < 0.5)
+        others = {*OTHERS.get(name, ()), *(a.text for a in label if notation_class(a) == name)} - {atom.text}
+        delete = (atom.item >= 0 or name == "meter") and (not others or rng.random() < 0.5)
         if not delete and not others:
             continue
-        put = [] if delete else [others[int(rng.integers(len(others)))]]
-        texts = [a.text for a in label]
-        changed = parse(join([*texts[:place], *put, *texts[place + 1 :]]))
+        put = [] if delete else [sorted(others)[int(rng.integers(len(others)))]]
+        changed = part_beams(parse(join([*texts[:place], *put, *texts[place + 1 :]])))
         if changed != tune and _plain(changed):
             return atom, changed
     return None
 
 
+def notation_class(atom: Atom) -> str:
+    return atom.role or {" ": "beam break", "&": "second voice"}[atom.text]
+
+
 def _plain(tune: Tune) -> bool:
     """Whether a changed label is one that could be a label at all: no bar without notes, no undrawable length."""
     return bool(tune.events) and all(e.rest == "Z" or e.base <= 16 for e in tune.events)
-
-
-
-

@@ -11,7 +11,7 @@ from runtime.abc import Tune, write
 from runtime.abc_reader import parse
 from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.dataset.build import MIXES
-from training.data.engraving.engraver import EngraveError
+from training.data.engraving.engraver import HEIGHT, EngraveError
 from training.data.engraving.engravers.verovio import ENGRAVER
 from training.data.lines.excerpt import excerpt
 from training.data.sources.splits import Source
@@ -62,6 +62,22 @@ def invisible(lines: list[Tune], seed: int) -> list[str]:
             out.append(f"{atom} {write(tune)} {write(other)}")
     assert compared > 0.5 * len(lines)
     return out
+
+
+OUTSIDE = {  # label that reaches out of the picture -> one that doesn't
+    "a flag": ("c4&D,2E,E,|", "c4&D,2E,2|"),
+    "a beam": ("c4&E2E,3/2E,/2|", "c4&E2E,2|"),
+    "a tremolo": ("c4&E2!///!F,2|", "c4&E2F,2|"),
+    "the stroke of a grace note": ("{/e'}c4|", "{e'}c4|"),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_line_is_refused_when_what_it_says_lies_outside_the_picture(name: str) -> None:
+    outside, inside = (parse(f"L:1/8\nK:C clef=treble\n{text}") for text in OUTSIDE[name])
+    assert draw(inside).shape[0] == HEIGHT
+    with pytest.raises(EngraveError, match="outside the picture"):
+        draw(outside)
 
 
 @pytest.mark.parametrize("change", [{"key": 3}, {"clef": "alto"}, {"meter": "3/4"}, {"meter": "C"}])

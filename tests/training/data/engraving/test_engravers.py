@@ -16,8 +16,9 @@ from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
 from runtime.errors import MissingExtraError, OmrError
 from training.data.__main__ import main
 from training.data.dataset.build import MIXES
-from training.data.engraving.engraver import ENGRAVERS, HEIGHT, Engraver, Engraving, draw_many
-from training.data.engraving.engravers import abcjs, abcm2ps
+from training.data.engraving.engraver import ENGRAVERS, HEIGHT, EngraveError, Engraver, Engraving, draw_many
+from training.data.engraving.engravers import abcjs, abcm2ps, musescore
+from training.data.engraving.lilypond_text import to_lilypond
 from training.data.lines.excerpt import excerpt
 
 from .faithful import mutated
@@ -144,6 +145,14 @@ def test_abcm2ps_shows_every_symbol_of_a_label(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(abcm2ps, "draw_style", lambda *_: style)
     invisible, compared = unseen("abcm2ps", wide(300))
     assert invisible == [] and compared > 200
+
+
+@pytest.mark.parametrize("bar", ["::", "|:"])
+def test_a_line_is_refused_by_engravers_that_would_draw_half_of_its_last_bar_line(bar: str) -> None:
+    tune = parse(f"L:1/8\nK:C\nC8|D8{bar}")
+    assert not musescore.drawable(tune) and musescore.drawable(parse("L:1/8\nK:C\nC8|D8:|"))
+    with pytest.raises(EngraveError, match="start of a repeat"):
+        to_lilypond(tune)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from runtime.abc_reader import parse
 from runtime.abc_staves import parse_staves, write_staves
 from tests.source import ROOT
 from training.data.dataset.build import MIXES
-from training.data.lines.excerpt import Mix, excerpt, excerpt_staves
+from training.data.lines.excerpt import Mix, close_ties, excerpt, excerpt_staves
 from training.data.lines.marks import LABELLED
 from training.data.lines.rework import bar_lengths
 from training.data.lines.transpose import HIGHEST, LOWEST, signature_alter
@@ -95,6 +95,19 @@ def test_a_grand_staff_has_equal_bar_lines(sources: list[Source]) -> None:
 def test_two_thirds_are_continuation_lines(lines: list[tuple[Tune, str]]) -> None:
     share = sum(tune.meter is None for tune, _ in lines) / COUNT
     assert 0.58 < share < 0.75
+
+
+@pytest.mark.parametrize(
+    "text, closed",
+    [
+        ("c-c|", "c-c|"), ("^c-|c|", "^c-|c|"), ("^c-|^c|", "^c-|^c|"), ("[ce]-[cg]|", "[ce]-[cg]|"),
+        ("c-^c|", "c^c|"), ("^c-|=c|", "^c|=c|"), ("[ce]-[c^e]|", "[ce][c^e]|"), ("c-d|", "cd|"), ("c-z|", "cz|"),
+        ("c-|", "c|"), ("[^ca]-|[c_a]-|[^ca]|", "[^ca]|[c_a]|[^ca]|"), ("c2-&A2|c2&A2-|c2&A2|", "c2-&A2|c2&A2-|c2&A2|"),
+    ],
+)  # fmt: skip
+def test_a_tie_goes_on_in_every_notehead_that_is_repeated(text: str, closed: str) -> None:
+    """`c-^c` would be drawn as a slur is."""
+    assert close_ties(parse(f"L:1/8\nK:C\n{text}")) == parse(f"L:1/8\nK:C\n{closed}")
 
 
 def test_ties_and_slurs_are_closed_at_the_cuts(lines: list[tuple[Tune, str]]) -> None:

@@ -20,5 +20,5 @@ def grown(picture: np.ndarray, width: float, how: Callable[..., np.ndarray]) -> 
 def free(picture: np.ndarray, distance: float) -> np.ndarray:
     """True where nothing is drawn within `distance` px."""
     side = 2 * round(distance) + 1
-    darkest = cv2.erode(picture, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(darkest > INKED)
+    paper = (picture > INKED).view(np.uint8)  # bytes are four times as quick as grey values
+    return cv2.erode(paper, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE).view(bool)

@@ -9,13 +9,17 @@ from training.data.degradation.degrade import Moved, Places
 
 def straight(matrix: np.ndarray) -> Moved:
     """Places moved by a 3x3 matrix (a homography)."""
-    return Moved(_by(matrix), _by(np.linalg.inv(matrix)))
+    return Moved(_by(matrix), _by(np.linalg.inv(matrix)), matrix)
 
 
 def _by(matrix: np.ndarray) -> Places:
     (a, b, c), (d, e, f), (g, h, i) = [[float(value) for value in row] for row in matrix]
 
     def places(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not (b or d or g or h):  # along the axes: a row and a column stay what they are
+            return (a * xs + c) / i, (e * ys + f) / i
+        if not (g or h):
+            return (a * xs + (b * ys + c)) / i, (d * xs + (e * ys + f)) / i
         depth = g * xs + (h * ys + i)
         return (a * xs + (b * ys + c)) / depth, (d * xs + (e * ys + f)) / depth
 

@@ -12,7 +12,8 @@ def seen_through(picture: np.ndarray, strength: float, rng: Rng, space: float) -
     height, width = picture.shape
     away = round(float(rng.uniform(-0.5, 0.5)) * height), int(rng.integers(width))
     behind = cv2.GaussianBlur(np.roll(picture[:, ::-1], away, (0, 1)), (0, 0), 0.15 * space)
-    return np.minimum(picture, 255 - strength * (255 - behind))
+    faint = cv2.addWeighted(behind, strength, behind, 0, 255 * (1 - strength), behind)
+    return np.minimum(picture, faint, out=faint)
 
 
 DEGRADATION = Change(Stage.PAPER, "share of the ink that shows", seen_through)

@@ -16,11 +16,16 @@ def worn(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.nda
     if not strength:
         return picture
     field = clouds(picture.shape, SPOT * space, rng)
-    spots = np.clip((field - np.quantile(field[::4, ::4], max(0.0, 1 - strength))) * 3, 0, 1)
-    ink = 255 - picture
-    side = round(0.7 * space)
-    thin = 1 - cv2.blur(ink, (side, side)) / 255
-    return np.asarray(255 - ink * (1 - LOST * thin * spots), np.float32)
+    field -= np.float32(np.quantile(field[::4, ::4], max(0.0, 1 - strength)))
+    field *= 3
+    spots, ink, side = np.clip(field, 0, 1, out=field), 255 - picture, round(0.7 * space)
+    thin = cv2.blur(ink, (side, side))
+    thin *= -LOST / 255
+    thin += LOST
+    spots *= thin
+    spots *= ink
+    spots += picture
+    return spots
 
 
 DEGRADATION = Change(Stage.PAPER, "share of the page that is worn", worn)

@@ -8,6 +8,7 @@ import numpy as np
 from training.data.degradation.degrade import Change, Rng, Stage
 
 FINE = 4  # bits of a pixel that OpenCV draws with
+GREYS = (40, 90, 150, 250)
 HAIRS = 0.08  # for each speck
 
 
@@ -18,7 +19,7 @@ def dusty(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.nd
     out = before.copy()
     for _ in range(rng.poisson(count)):
         centre = _fine(rng.uniform((0, 0), (width, height)))
-        radius, grey = float(rng.uniform(0.06, 0.17)) * space, int(rng.choice([40, 90, 150, 250]))
+        radius, grey = float(rng.uniform(0.06, 0.17)) * space, GREYS[int(rng.integers(len(GREYS)))]
         cv2.circle(out, tuple(centre), int(radius * 2**FINE), grey, -1, cv2.LINE_AA, FINE)
     thick = max(1, round(0.12 * space))
     for _ in range(rng.poisson(HAIRS * count)):

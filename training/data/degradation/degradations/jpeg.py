@@ -11,7 +11,7 @@ from training.data.degradation.degrade import Change, Rng, Stage
 def compressed(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.ndarray:
     if not strength:
         return picture
-    grey = np.clip(picture, 0, 255).astype(np.uint8)
+    grey = cv2.max(cv2.min(picture, 255.0), 0.0).astype(np.uint8)  # type: ignore[call-overload]
     quality = [cv2.IMWRITE_JPEG_QUALITY, max(5, round(100 - strength))]
     return cv2.imdecode(cv2.imencode(".jpg", grey, quality)[1], cv2.IMREAD_GRAYSCALE).astype(np.float32)
 

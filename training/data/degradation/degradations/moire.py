@@ -12,7 +12,8 @@ def banded(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.n
     angle, period = float(rng.uniform(0, np.pi)), float(rng.uniform(0.6, 3)) * space
     bend, phase = float(rng.uniform(0, 2)), float(rng.uniform(0, 2 * np.pi))
     xs, ys = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
-    along = (np.cos(angle) * xs + np.sin(angle) * ys) * (2 * np.pi / period)
+    pace = 2 * np.pi / period
+    along = float(np.cos(angle) * pace) * xs + float(np.sin(angle) * pace) * ys
     bands = np.sin(along + bend * np.sin(xs / (9 * space)) + phase)
     return picture * (1 - strength * (0.5 + 0.5 * bands))
 

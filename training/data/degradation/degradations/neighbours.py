@@ -18,7 +18,7 @@ def surrounded(picture: np.ndarray, strength: float, rng: Rng, space: float) -> 
     out = picture.copy()
     for side in (-1, 1):
         if rng.random() < 0.7 * strength:
-            np.minimum(out, _staff(picture, side, rng, space), out=out, where=empty)
+            cv2.copyTo(cv2.min(out, _staff(picture, side, rng, space)), empty.view(np.uint8), out)
     if rng.random() < 0.6 * strength:
         np.minimum(out, _system_start(picture, rng, space), out=out)
     if rng.random() < 0.5 * strength:
@@ -76,13 +76,13 @@ def _brace(layer: np.ndarray, right: float, ends: tuple[int, int], width: float)
 def _beyond_the_page(picture: np.ndarray, rng: Rng, space: float) -> np.ndarray:
     """True beyond an edge of the page, a little aslant, between the music and the picture's border."""
     height, width = picture.shape
-    music = np.argwhere(picture < INKED)
     xs, ys = np.arange(width)[None, :], np.arange(height)[:, None]
     axis, side = int(rng.integers(2)), int(rng.integers(2))
     along, across = (xs, ys) if axis == 0 else (ys, xs)
+    music = np.flatnonzero((picture < INKED).any(axis=1 - axis))
     if not len(music):
         return np.zeros((height, width), bool)
-    inner = (music[:, axis].min(), picture.shape[axis] - 1 - music[:, axis].max())[side] - CLEAR * space
+    inner = (music[0], picture.shape[axis] - 1 - music[-1])[side] - CLEAR * space
     if side:
         across = picture.shape[axis] - 1 - across
     depth = inner - float(rng.uniform(0, 1.5)) * space + float(rng.uniform(-0.02, 0.02)) * (along - along.mean())

@@ -12,7 +12,7 @@ def noisy(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.nd
     grain = rng.standard_normal(picture.shape, np.float32)
     if rng.random() < 0.4:
         grain = cv2.GaussianBlur(grain, (0, 0), 0.11 * space) * 2
-    return picture + strength * grain
+    return np.asarray(cv2.scaleAdd(grain, strength, picture, grain))
 
 
 DEGRADATION = Change(Stage.SENSOR, "deviation in grey levels", noisy)

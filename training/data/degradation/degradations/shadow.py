@@ -13,8 +13,12 @@ def shaded(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.n
     lean, bend = float(rng.uniform(-1.2, 1.2)), float(rng.uniform(-0.02, 0.02)) / space
     softness = float(rng.uniform(0.3, 3)) * space
     xs, ys = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None] - height / 2
-    inside = (xs - edge - lean * ys - bend * ys**2) * (side / softness)
-    return picture * (1 - strength * (0.5 + 0.5 * np.tanh(inside))).astype(np.float32)
+    pace = side / softness
+    level = pace * (xs - edge) - pace * (lean * ys + bend * ys**2)
+    np.tanh(level, out=level)
+    level *= -strength / 2
+    level += 1 - strength / 2
+    return np.multiply(picture, level, out=level)
 
 
 DEGRADATION = Change(Stage.LIGHT, "share of the light lost in it", shaded)

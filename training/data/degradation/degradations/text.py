@@ -6,7 +6,7 @@ name them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def written(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.
 def _headings(out: np.ndarray, rng: Rng, space: float) -> None:
     """A title, tempo, part or mark anywhere above or below; large ones are cut by the picture's edge."""
     what = (TEMPI, MARKS, PARTS, ())[int(rng.integers(4))]
-    text = str(rng.choice(what)) if what else " ".join(_name(rng) for _ in range(int(rng.integers(1, 5))))
+    text = _one(what, rng) if what else " ".join(_name(rng) for _ in range(int(rng.integers(1, 5))))
     size = float(rng.uniform(1.5, 2.6 if what else 4.5)) * space
     _try(out, text, _style(rng, text), size, rng, space)
 
@@ -59,7 +59,7 @@ def _fingerings(out: np.ndarray, rng: Rng, space: float) -> None:
         left = int(x)
         inked = np.flatnonzero((out[:, left : left + round(space)] < INKED).any(axis=1))
         if len(inked):
-            digit = word_ink(str(rng.choice(["0", "1", "2", "4"])), style, size)
+            digit = word_ink(_one("0124", rng), style, size)
             _put(out, digit, left, int(inked[0]) - digit.shape[0] - round((CLEAR + 0.1) * space), space)
 
 
@@ -69,7 +69,7 @@ def _row(out: np.ndarray, rng: Rng, space: float) -> None:
     top = out.shape[0] / 2 + float(rng.uniform(-7.5, -5) if chords else rng.uniform(3.6, 6.5)) * space
     size, style, x = float(rng.uniform(1.6, 2.3)) * space, _style(rng), float(rng.uniform(0, 8)) * space
     while x < out.shape[1]:
-        text = str(rng.choice(list("CDEFGAB"))) + str(rng.choice(["", "m", "7", "m7"])) if chords else _name(rng)
+        text = _one("CDEFGAB", rng) + _one(("", "m", "7", "m7"), rng) if chords else _name(rng)
         ink = word_ink(text, style, size)
         _put(out, ink, round(x), round(top), space)
         x += ink.shape[1] + float(rng.uniform(8, 24) if chords else rng.uniform(0.6, 5)) * space
@@ -80,8 +80,13 @@ KINDS: tuple[Kind, ...] = (_headings, _headings, _numbers, _fingerings, _row)
 
 
 def _name(rng: Rng) -> str:
-    text = "".join(rng.choice(SYLLABLES, int(rng.integers(1, 4))))
+    text = "".join(SYLLABLES[n] for n in rng.integers(len(SYLLABLES), size=int(rng.integers(1, 4))))
     return text.capitalize() if rng.random() < 0.4 else text
+
+
+def _one(texts: Sequence[str], rng: Rng) -> str:
+    """One of them; `rng.choice` would make an array of all first."""
+    return texts[int(rng.integers(len(texts)))]
 
 
 def _style(rng: Rng, text: str = "") -> str:

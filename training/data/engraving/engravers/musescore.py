@@ -64,10 +64,14 @@ class MuseScore(Program):
 
 
 def drawable(tune: Tune) -> bool:
-    """Whether MuseScore draws all of a line: before the music it draws no bar line but one that starts a repeat."""
+    """Whether MuseScore draws all of a line.
+
+    Before the music it draws no bar line but one that starts a repeat, after it none that does.
+    """
     first, last = tune.items[0], tune.items[-1]
     starts = not isinstance(first, Bar) or first.text == "|:"
-    return starts and isinstance(last, Bar) and not any(atom.text in REFUSED for atom in atoms(tune))
+    ends = isinstance(last, Bar) and last.text not in ("|:", "::")
+    return starts and ends and not any(atom.text in REFUSED for atom in atoms(tune))
 
 
 def room(tune: Tune) -> str:

@@ -22,7 +22,7 @@ EXTRA = "train"
 OPTIONS = {
     "breaks": "none", "adjustPageWidth": True, "adjustPageHeight": True, "header": "none", "footer": "none",
     "pageMarginLeft": 0, "pageMarginRight": 0, "pageMarginTop": 0, "pageMarginBottom": 0, "scale": 100,
-    "pageWidth": 60000,
+    "pageWidth": 60000, "svgFormatRaw": True,
 }  # fmt: skip
 STYLES = {  # ranges of engraving parameters, in Verovio's own units
     "spacingLinear": (0.08, 0.26), "spacingNonLinear": (0.5, 0.66), "staffLineWidth": (0.10, 0.22),
