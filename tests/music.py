@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from runtime.abc import Tune
 from training.data.dataset.build import COLUMNS, Job, make_row
-from training.data.engraving.engraver import ENGRAVERS
+from training.data.engraving.engraver import ENGRAVERS, EngraveError
 from training.data.lines.excerpt import Mix, excerpt
 
 
@@ -20,14 +21,17 @@ def line(seed: int, number: int, bars: int = 1) -> Tune:
 
 
 def rows(split: str, count: int, seed: int, longest: int) -> list[dict[str, Any]]:
-    """Rows of a data set, of 1 to `longest` bars in turn."""
+    """Rows of a data set, of 1 to `longest` bars in turn; lines that don't fit the picture are left out."""
     engraver = ENGRAVERS.get("verovio")
-    found = []
-    for number in range(count):
+    found: list[dict[str, Any]] = []
+    number = 0
+    while len(found) < count:
         rng = np.random.default_rng((seed, number))
         tune = line(seed, number, 1 + number % longest)
-        job = Job(number, [tune], "invented", rng)
-        found.append(make_row(job, engraver.draw(tune, rng), f"{split}/{number}.png", "clean"))
+        with suppress(EngraveError):
+            job = Job(number, [tune], "invented", rng)
+            found.append(make_row(job, engraver.draw(tune, rng), f"{split}/{number}.png", "clean"))
+        number += 1
     return found
 
 

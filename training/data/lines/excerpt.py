@@ -141,7 +141,7 @@ def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
         items.append(Bar("|]"))
     elif end.text in ("::", "|:"):
         items[-1] = Bar(":|" if end.text == "::" else "|")
-    return replace(tune, key=key, meter=meter, items=tuple(items))
+    return close_ties(replace(tune, key=key, meter=meter, items=tuple(items)))
 
 
 def close_ties(tune: Tune) -> Tune:
