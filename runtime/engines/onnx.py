@@ -9,7 +9,7 @@ every slot is read at every step, filled or not.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,4 +180,9 @@ def _check_names(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
         raise BundleError(f"{path} is no {graph} graph of this bundle: {odd[:4]} differ; export it again")
 
 
-ENGINE: Callable[[Path, Path, IOSpec, int], OnnxEngine] = OnnxEngine
+def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> OnnxEngine:
+    """See `runtime.engine.EngineFactory`."""
+    return OnnxEngine(files["encode"], files["decode"], spec, threads)
+
+
+ENGINE = open_engine
