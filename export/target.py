@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -57,6 +58,21 @@ def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, .
     encode = ("encode",) if "W" in variable else tuple(f"encode_{width}" for width in spec.widths)
     decode = ("decode",) if "S" in variable else tuple(f"decode_{slots}" for slots in spec.slots)
     return {"encode": encode, "decode": decode}
+
+
+Opened = TypeVar("Opened")
+
+
+def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
+    """`read`, which looks at a file or folder again only when it has changed: several graphs lie in one."""
+    kept = lru_cache(maxsize=2)(lambda path, _changed: read(path))
+
+    def opened(path: Path) -> Opened:
+        parts = [part for part in [path, *path.rglob("*")] if part.exists()]
+        found: Opened = kept(path, tuple((part.stat().st_mtime_ns, part.stat().st_size) for part in parts))
+        return found
+
+    return opened
 
 
 def size_of(path: Path) -> int:
