@@ -39,7 +39,7 @@ setup-cluster: setup  ## what tests of clusters need besides: Ray (270 MB), whic
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[cluster]'
 	apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge
 
-setup-phones: setup  ## coremltools, which `omr-export --target coreml` needs, and its tests
+setup-phones: setup  ## what `omr-export` needs for phones' formats, and its tests: coremltools, LiteRT, ExecuTorch
 	$(BIN)/pip install --quiet --requirement requirements-phones.lock
 
 setup-engravers:  ## the programs that draw lines besides Verovio: Debian packages (as root), and abcjs into build/node
