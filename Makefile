@@ -8,7 +8,7 @@ PAGE ?= tests/data/demo.png
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-cluster setup-engravers demo test test-slow check docs wheel lock clean
+.PHONY: help setup setup-cluster setup-engravers setup-phones demo test test-slow check docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,6 +38,9 @@ setup: $(VENV)/.all  ## install everything from requirements.lock into .venv
 setup-cluster: setup  ## what tests of clusters need besides: Ray (270 MB), which `omr-data build --executor ray` uses, and SLURM (Debian packages, as root)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[cluster]'
 	apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge
+
+setup-phones: setup  ## what `omr-export` needs for phones' formats, and its tests: coremltools, LiteRT, ExecuTorch
+	$(BIN)/pip install --quiet --requirement requirements-phones.lock
 
 setup-engravers:  ## the programs that draw lines besides Verovio: Debian packages (as root), and abcjs into build/node
 	apt-get install --yes abcm2ps fonts-urw-base35 musescore3 lilypond

@@ -1,6 +1,6 @@
 """`omr-export`: turn a checkpoint into a bundle, check a bundle, look into one.
 
-omr-export --target onnx [--precision fp32,int8] [--checkpoint PATH] --out DIR
+omr-export --target onnx[,coreml] [--precision fp32,int8] [--checkpoint PATH] --out DIR
 omr-export verify DIR
 omr-export inspect DIR
 """
@@ -34,8 +34,8 @@ def export_command(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("--target", required=True, help=f"formats, with commas between: {', '.join(TARGETS.names())}")
     parser.add_argument(
-        "--precision", default="fp32", help="number formats of the weights, in the order readers try them: fp32, int8"
-        " (default: fp32)",
+        "--precision", default="fp32", help="number formats, in the order readers try them: fp32, fp16, int8, of"
+        " those that a target has (default: fp32)",
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="a run's folder or a checkpoint (default: the shipped pocket)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")

@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 
-from runtime.engine import ENGINES, Engine
+from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.image import batch
 from runtime.io_spec import IOSpec
@@ -25,18 +25,19 @@ from runtime.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, wri
 from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
 
 from .card import CARD, model_card
+from .graphs import open_engine
 from .lines import Probe
 from .modules import io_spec
 from .parity import gate, measure, read
 from .record import record
 from .reference import TorchEngine
-from .target import TARGETS, Target
+from .target import TARGETS, Target, size_of
 from .trial import Trial
 
 SELF_TEST = "self_test.png"
 SELF_TEST_LINE = 2  # of the probe's lines: three bars, not degraded
 SELF_TEST_TOKENS = 128
-TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "omr-in-a-phone")
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "coremltools", "numpy", "omr-in-a-phone")
 
 
 def say(text: str) -> None:
@@ -77,7 +78,7 @@ def export_bundle(
     reference = TorchEngine(loaded.model, spec)
     probe = Probe(loaded.preparation)
     tried = Trial.of(loaded, reference, *trial) if trial else None
-    artifacts, contents = [], {}
+    artifacts, contents = [], dict[str, Path]()
     tokens: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, precisions in wanted.items():
@@ -89,26 +90,27 @@ def export_bundle(
                 for graph, path in files.items():
                     target.check(path, graph)
                 numerics = measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
-                engine: Engine = ENGINES.get(name)(files["encode"], files["decode"], spec, 1)
+                engine = open_engine(name, files, spec)
                 if tried is not None:
                     numerics["reading"] = tried.numbers(loaded, engine, f"{name} {precision}")
                 report(name, precision, numerics)
                 gate(name, precision, numerics, "; nothing was written")
-                tokens[precision] = self_test(engine, probe, loaded)
+                found = self_test(engine, probe, loaded)
+                tokens[precision if tokens.get(precision, found) == found else f"{name} {precision}"] = found
                 graphs = {graph: path.name for graph, path in files.items()}
                 artifacts.append(Artifact(name, precision, graphs, numerics, target.minimum_os))
-                contents |= {path.name: path.read_bytes() for path in files.values()}
+                contents |= {path.name: path for path in files.values()}
         picture = cv2.imencode(".png", probe.lines[SELF_TEST_LINE])[1].tobytes()
         manifest = Manifest(
             name=model_name(loaded.folder), io=spec, preparation=loaded.preparation, artifacts=tuple(artifacts),
             tools=tools(), created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             self_test=SelfTest(SELF_TEST, tokens, max_tokens(spec)), source=source(loaded),
         )  # fmt: skip
-        sizes = {name: len(content) for name, content in contents.items()}
-        contents |= {SELF_TEST: picture, CARD: model_card(manifest, loaded, sizes).encode()}
+        sizes = {name: size_of(path) for name, path in contents.items()}
         loaded.tokenizer.save(Path(folder) / manifest.tokenizer)
-        contents[manifest.tokenizer] = (Path(folder) / manifest.tokenizer).read_bytes()
-        bundle = write_bundle(out, manifest, contents)
+        contents[manifest.tokenizer] = Path(folder) / manifest.tokenizer
+        made_here = {SELF_TEST: picture, CARD: model_card(manifest, loaded, sizes).encode()}
+        bundle = write_bundle(out, manifest, {**contents, **made_here})
     if (file := record(loaded, manifest, sizes)) is not None:
         say(f"reading errors, sizes and speeds: {file}")
     return bundle

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.io_spec import kind_of
 from runtime.manifest import Manifest
 from training.checkpoint import Loaded
 
@@ -67,11 +68,13 @@ def files(manifest: Manifest, sizes: Mapping[str, int]) -> str:
         "| target | precision | file | size | compared with PyTorch fp32 |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for artifact in manifest.artifacts:
-        for graph, name in artifact.files.items():
-            found = artifact.numerics[graph]
-            agreement = f"{min(found['psnr_db'].values())} dB at worst"
-            if graph == "decode":
-                agreement += f", {found['top1_percent']} % of {found['positions']} tokens the same"
+        for name, graphs in artifact.held().items():
+            kinds = dict.fromkeys(map(kind_of, graphs))
+            found = [artifact.numerics[kind] for kind in kinds]
+            agreement = f"{min(min(numbers['psnr_db'].values()) for numbers in found)} dB at worst"
+            if "decode" in kinds:
+                decode = artifact.numerics["decode"]
+                agreement += f", {decode['top1_percent']} % of {decode['positions']} tokens the same"
             row = (artifact.target, artifact.precision, f"`{name}`", f"{sizes[name] / 1e6:.2f} MB", agreement)
             lines.append(f"| {' | '.join(row)} |")
     for artifact in manifest.artifacts:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from runtime.io_spec import GRAPHS, TensorSpec
+from runtime.io_spec import GRAPHS, TensorSpec, kind_of
 from runtime.manifest import Bundle
 
-from .target import TARGETS
+from .target import TARGETS, size_of
 
 
 def inspect(bundle: Bundle) -> str:
@@ -16,7 +16,7 @@ def inspect(bundle: Bundle) -> str:
     manifest = bundle.manifest
     millions = manifest.source.get("parameters", 0) / 1e6
     about = f"{manifest.name}: {millions:.2f}M parameters, from {manifest.source.get('checkpoint', '?')}"
-    sizes = {path.name: path.stat().st_size for path in bundle.folder.iterdir()}
+    sizes = {path.name: size_of(path) for path in bundle.folder.iterdir()}
     total = f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.2f} MB"
     parts = [f"{about}; {total}; made {manifest.created}", table(("file", "MB", "what it is"), files(bundle, sizes))]
     for graph in GRAPHS:
@@ -35,9 +35,9 @@ def shape(spec: TensorSpec) -> tuple[str, str]:
 def files(bundle: Bundle, sizes: dict[str, int]) -> Iterator[tuple[str, ...]]:
     """Every file with its size."""
     graphs = {
-        name: f"{graph}, {artifact.target} {artifact.precision}"
+        name: f"{spans(held)}, {artifact.target} {artifact.precision}"
         for artifact in bundle.manifest.artifacts
-        for graph, name in artifact.files.items()
+        for name, held in artifact.held().items()
     }
     for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
         yield name, f"{size / 1e6:.2f}", graphs.get(name, "")
@@ -61,10 +61,21 @@ def in_words(value: Any) -> str:
 def operators(bundle: Bundle) -> Iterator[tuple[str, ...]]:
     """How often each operator stands in each graph."""
     for artifact in bundle.manifest.artifacts:
+        alike: dict[str, list[str]] = {}
         for graph in artifact.files:
-            counts = TARGETS.get(artifact.target).operators(bundle.path(artifact, graph))
+            counts = TARGETS.get(artifact.target).operators(bundle.path(artifact, graph), graph)
             text = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-            yield f"{artifact.target} {artifact.precision}", graph, f"{sum(counts.values())}: {text}"
+            alike.setdefault(f"{sum(counts.values())}: {text}", []).append(graph)
+        for text, graphs in alike.items():
+            yield f"{artifact.target} {artifact.precision}", spans(graphs), text
+
+
+def spans(graphs: Iterable[str]) -> str:
+    """The first and the last of each kind: `encode_192 .. encode_2048, decode_256`."""
+    kinds: dict[str, list[str]] = {}
+    for graph in graphs:
+        kinds.setdefault(kind_of(graph), []).append(graph)
+    return ", ".join(" .. ".join(dict.fromkeys([names[0], names[-1]])) for names in kinds.values())
 
 
 def table(heads: Sequence[str], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:

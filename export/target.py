@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -22,7 +23,8 @@ from training.model import MusicTrOCR
 TARGETS = Registry("export.targets", "TARGET", "target")
 
 Arrays = Mapping[str, NDArray[Any]]
-Files = dict[str, Path]  # graph name -> file
+Run = Callable[[Arrays], dict[str, NDArray[Any]]]  # inputs by name -> outputs by name
+Files = dict[str, Path]  # graph name -> file, or folder where a format is one
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,50 @@ class Target:
     Attributes:
         precisions: what it can write.
         convert: (model, its sizes, precisions, folder) -> precision -> graph -> the file written there.
-        load: file -> a function that runs the graph: inputs by name -> outputs by name. For parity checks; an
-            engine of the runtime does the same without copies.
-        operators: file -> how often each operator stands in the graph.
+        load: (file, graph name) -> a function that runs the graph: inputs by name -> outputs by name, in the
+            contract's types. For parity checks; an engine of the runtime does the same without copies.
+        operators: (file, graph name) -> how often each operator stands in the graph.
         check: (file, graph name) -> refuses a graph that breaks the contract.
-        variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots.
+        variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots. Without B, graphs
+            take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
+            memory; without S, there is a `decode_S` for each cache size.
         minimum_os: oldest system that runs it, empty where any does.
     """
 
     precisions: tuple[str, ...]
     convert: Callable[[MusicTrOCR, IOSpec, Sequence[str], Path], dict[str, Files]]
-    load: Callable[[Path], Callable[[Arrays], dict[str, NDArray[Any]]]]
-    operators: Callable[[Path], Counter[str]]
+    load: Callable[[Path, str], Run]
+    operators: Callable[[Path, str], Counter[str]]
     check: Callable[[Path, str], None]
     variable: tuple[str, ...] = ("B", "W", "S")
     minimum_os: str = ""
+
+
+def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The graphs of a model by kind: one that takes any size, or one a bucket where the axis isn't `variable`."""
+    encode = ("encode",) if "W" in variable else tuple(f"encode_{width}" for width in spec.widths)
+    decode = ("decode",) if "S" in variable else tuple(f"decode_{slots}" for slots in spec.slots)
+    return {"encode": encode, "decode": decode}
+
+
+Opened = TypeVar("Opened")
+
+
+def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
+    """`read`, which looks at a file or folder again only when it has changed: several graphs lie in one."""
+    kept = lru_cache(maxsize=2)(lambda path, _changed: read(path))
+
+    def opened(path: Path) -> Opened:
+        parts = [part for part in [path, *path.rglob("*")] if part.exists()]
+        found: Opened = kept(path, tuple((part.stat().st_mtime_ns, part.stat().st_size) for part in parts))
+        return found
+
+    return opened
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(part.stat().st_size for part in [path, *path.rglob("*")] if part.is_file())
 
 
 def chosen(targets: str, precisions: str) -> dict[str, tuple[str, ...]]:

@@ -8,13 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from runtime.engine import ENGINES, Engine
+from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.image import batch
 from runtime.manifest import Artifact, Bundle, read_bundle
 from training.checkpoint import Loaded, load_checkpoint
 
 from .bundle import recorded_checkpoint, say, weights_digest
+from .graphs import open_engine
 from .lines import Probe
 from .modules import io_spec
 from .parity import MIN_TOP1, forced, gate, measure, read
@@ -46,10 +47,10 @@ def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
     tests: list[dict[str, Any]] = []
     first: tuple[Artifact, Engine] | None = None
     for artifact in manifest.artifacts:
-        files = {graph: bundle.path(artifact, graph) for graph in artifact.files}
+        files = bundle.paths(artifact)
         for graph, path in files.items():
             TARGETS.get(artifact.target).check(path, graph)
-        engine: Engine = ENGINES.get(artifact.target)(files["encode"], files["decode"], manifest.io, 1)
+        engine = open_engine(artifact.target, files, manifest.io)
         row: dict[str, Any] = {"target": artifact.target, "precision": artifact.precision}
         row["self_test"] = self_test(bundle, artifact, engine)
         if loaded is not None:
@@ -87,14 +88,15 @@ def self_test(bundle: Bundle, artifact: Artifact, engine: Engine) -> str:
         BundleError: the reading is another one.
     """
     test = bundle.manifest.self_test
-    if test is None or artifact.precision not in test.tokens:
+    expected = test.expected(artifact) if test else None
+    if test is None or expected is None:
         return "none"
     grey = cv2.imread(str(bundle.folder / test.picture), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise BundleError(f"{bundle.folder / test.picture} is no picture; export the bundle again")
     pictures = batch([np.asarray(grey, np.uint8)], bundle.manifest.preparation)
     found = read(engine, pictures, bundle.tokenizer(), test.max_tokens)[0]
-    if found != test.tokens[artifact.precision]:
+    if found != expected:
         raise BundleError(
             f"{bundle.folder}: {artifact.target} {artifact.precision} reads the self-test picture differently here "
             "than where it was made; don't use it on this machine"

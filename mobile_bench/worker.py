@@ -17,7 +17,7 @@ import numpy as np
 from runtime.engine import load_engine
 from runtime.errors import run_command
 from runtime.image import load_pages
-from runtime.io_spec import IOSpec
+from runtime.io_spec import GRAPHS, IOSpec, graph_for
 from runtime.manifest import Artifact, Bundle, read_bundle
 from runtime.reader import Reader
 
@@ -112,13 +112,14 @@ def time_page(task: Task) -> Timing:
 
 
 def place(bundle: Bundle, artifact: Artifact, threads: int) -> dict[str, dict[str, int]]:
-    """Where the nodes of each graph ran."""
+    """Where the nodes of each kind of graph ran, in its smallest size."""
     spec = bundle.manifest.io
     sizes = {"B": 1, "W": spec.widths[0], "T": spec.memory[0], "S": spec.slots[0]}
     out = {}
-    for graph in ("encode", "decode"):
-        feeds = {tensor.name: tensor.zeros() for tensor in spec.input_spec(graph, **sizes)}
-        out[graph] = providers(bundle.path(artifact, graph), feeds, threads)
+    for kind, smallest in zip(GRAPHS, (spec.widths[0], spec.slots[0]), strict=True):
+        graph = graph_for(artifact.files, kind, smallest)
+        feeds = {tensor.name: tensor.zeros() for tensor in spec.input_spec(graph, **sizes | spec.bucket(graph))}
+        out[kind] = providers(bundle.path(artifact, graph), feeds, threads)
     return out
 
 

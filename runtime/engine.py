@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,8 +67,8 @@ class Engine(Protocol):
         """A decoder with an empty cache."""
 
 
-# Paths of the encoder and decoder graphs, the contract's sizes, threads (0: the engine's choice) -> engine.
-EngineFactory = Callable[[Path, Path, IOSpec, int], Engine]
+# Graph name -> its file, the contract's sizes, threads (0: the engine's choice) -> engine.
+EngineFactory = Callable[[Mapping[str, Path], IOSpec, int], Engine]
 
 
 def load_engine(
@@ -89,8 +89,7 @@ def load_engine(
     names = [ENGINES.check(engine)] if engine else _runnable(bundle)
     artifact = bundle.manifest.choose(names, precision)
     factory: EngineFactory = ENGINES.get(artifact.target)
-    graphs = (bundle.path(artifact, "encode"), bundle.path(artifact, "decode"))
-    return factory(*graphs, bundle.manifest.io, threads), artifact
+    return factory(bundle.paths(artifact), bundle.manifest.io, threads), artifact
 
 
 def _runnable(bundle: Bundle) -> list[str]:

@@ -5,12 +5,15 @@ is written once. Shapes name their variable axes:
 
     B rows of a batch       C channels, H height and W width of the picture in px
     T columns of memory     S slots of the self-attention cache
+
+A graph takes any size (`encode`, `decode`) or one bucket, whose size ends its name: `encode_448` pictures 448 px wide,
+`decode_256` caches of 256 slots and the widest bucket's memory (`pad_memory` brings a narrower one there).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +25,34 @@ from .errors import BundleError
 GRAPHS = ("encode", "decode")
 SLOT_BUCKETS = (256, 512, 1024, 2048)
 MASKED = -1e4  # added to scores that must not count; -inf or finfo.min become NaN in half precision
+
+
+def kind_of(graph: str) -> str:
+    """`encode` of `encode` and of `encode_448`."""
+    return graph.partition("_")[0]
+
+
+def graph_for(graphs: Collection[str], kind: str, size: int) -> str:
+    """Which of `graphs` takes a size: the one of that bucket, else the one that takes any.
+
+    Raises:
+        BundleError: there is neither.
+    """
+    for name in (f"{kind}_{size}", kind):
+        if name in graphs:
+            return name
+    raise BundleError(f"there is no graph {kind}_{size} (known: {', '.join(sorted(graphs))}); export the bundle again")
+
+
+def pad_memory(arrays: Mapping[str, NDArray[Any]], columns: int) -> dict[str, NDArray[Any]]:
+    """Cross keys and values and their mask, by name, with masked columns added at the end up to `columns`."""
+    padded = dict(arrays)
+    for name, array in arrays.items():
+        axis = {"cross": 2, "memory": 3}.get(kind_of(name))
+        if axis is not None:
+            pads = [(0, columns - array.shape[axis] if n == axis else 0) for n in range(array.ndim)]
+            padded[name] = np.pad(array, pads, constant_values=MASKED if axis == 3 else 0)
+    return padded
 
 
 @dataclass(frozen=True)
@@ -87,12 +118,23 @@ class IOSpec:
                 raise BundleError(f"{name} is {list(sizes)}; expected at least one size, ascending")
 
     def input_spec(self, graph: str, **sizes: int) -> list[TensorSpec]:
-        """Inputs of `encode` or `decode` in order, with the named dimensions in `sizes` filled in."""
-        return [spec.sized(sizes) for spec in (self._encode() if graph == "encode" else self._decode())[0]]
+        """Inputs of a graph in order, with the named dimensions of its bucket and in `sizes` filled in."""
+        return [spec.sized(self.bucket(graph) | sizes) for spec in self._both(graph)[0]]
 
     def output_spec(self, graph: str, **sizes: int) -> list[TensorSpec]:
-        """Outputs of `encode` or `decode` in order, with the named dimensions in `sizes` filled in."""
-        return [spec.sized(sizes) for spec in (self._encode() if graph == "encode" else self._decode())[1]]
+        """Outputs of a graph in order, with the named dimensions of its bucket and in `sizes` filled in."""
+        return [spec.sized(self.bucket(graph) | sizes) for spec in self._both(graph)[1]]
+
+    def bucket(self, graph: str) -> dict[str, int]:
+        """The sizes that a name fixes: none for `encode`, W and T for `encode_448`, S and T for `decode_256`."""
+        kind, _, size = graph.partition("_")
+        if not size:
+            return {}
+        return (
+            {"W": int(size), "T": self.memory_size(int(size))}
+            if kind == "encode"
+            else {"S": int(size), "T": self.memory[-1]}
+        )
 
     def input_names(self, graph: str) -> list[str]:
         return [spec.name for spec in self.input_spec(graph)]
@@ -125,6 +167,9 @@ class IOSpec:
 
     def _mask(self) -> TensorSpec:
         return TensorSpec("memory_mask", ("B", 1, 1, "T"), self.float_dtype)
+
+    def _both(self, graph: str) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        return self._encode() if kind_of(graph) == "encode" else self._decode()
 
     def _encode(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
         image = TensorSpec("image", ("B", self.channels, self.height, "W"), self.float_dtype)

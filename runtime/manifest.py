@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class Artifact:
     Attributes:
         target: name of the exporter and of the engine that runs it, e.g. "onnx".
         precision: e.g. "fp32", "int8".
-        files: graph name ("encode", "decode") -> file name.
+        files: graph name ("encode", "decode", or of one size: "encode_448", "decode_256") -> name of a file, or of
+            a folder where the format is one; several graphs may lie in one file.
         numerics: graph name -> what the parity check measured against PyTorch fp32.
         minimum_os: oldest system that runs it, e.g. "iOS 16"; empty where any does.
     """
@@ -58,6 +59,13 @@ class Artifact:
     numerics: dict[str, Any] = field(default_factory=dict)
     minimum_os: str = ""
 
+    def held(self) -> dict[str, list[str]]:
+        """File or folder name -> the graphs in it."""
+        found: dict[str, list[str]] = {}
+        for graph, name in self.files.items():
+            found.setdefault(name, []).append(graph)
+        return found
+
 
 @dataclass(frozen=True)
 class SelfTest:
@@ -65,13 +73,19 @@ class SelfTest:
 
     Attributes:
         picture: file name of a PNG that is prepared already.
-        tokens: precision -> ids of a greedy reading, without begin and end.
+        tokens: precision -> ids of a greedy reading, without begin and end; "TARGET PRECISION" where a target
+            reads otherwise than those before it.
         max_tokens: where that reading was cut.
     """
 
     picture: str
     tokens: dict[str, list[int]]
     max_tokens: int
+
+    def expected(self, artifact: Artifact) -> list[int] | None:
+        """What an artifact must read; None where nothing is recorded."""
+        own = self.tokens.get(f"{artifact.target} {artifact.precision}")
+        return self.tokens.get(artifact.precision) if own is None else own
 
 
 @dataclass(frozen=True)
@@ -148,8 +162,12 @@ class Bundle:
     manifest: Manifest
 
     def path(self, artifact: Artifact, graph: str) -> Path:
-        """File of one graph."""
+        """File or folder of one graph."""
         return self.folder / artifact.files[graph]
+
+    def paths(self, artifact: Artifact) -> dict[str, Path]:
+        """Graph name -> its file or folder."""
+        return {graph: self.path(artifact, graph) for graph in artifact.files}
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer the model was trained with."""
@@ -184,7 +202,7 @@ def read_bundle(folder: Path | str) -> Bundle:
         if sha256(path) != expected:
             raise BundleError(f"{path} doesn't match its checksum; copy or export the bundle again")
     manifest = _read_manifest(folder / MANIFEST)
-    unknown = sorted(manifest.named_files() - set(checksums))
+    unknown = sorted(manifest.named_files() - _tops(checksums))
     if unknown:
         raise BundleError(f"bundle {folder} has no checksum for {unknown[0]}; export it again")
     return Bundle(folder, manifest)
@@ -196,7 +214,7 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
     Args:
         folder: does not exist, is empty, or holds an older bundle (which is replaced).
         manifest: `files` is filled in here.
-        contents: file name -> bytes, or the file to copy.
+        contents: file name -> bytes, or the file or folder to copy.
 
     Raises:
         BundleError: `folder` holds something else, or a file the manifest names isn't in `contents`.
@@ -204,7 +222,8 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
     folder = Path(folder).absolute()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
         raise BundleError(f"{folder} exists and is no bundle; give a new or an empty folder")
-    missing = sorted(manifest.named_files() - set(contents))
+    contents = dict(_files(contents))
+    missing = sorted(manifest.named_files() - _tops(contents))
     if missing:
         raise BundleError(f"bundle {manifest.name!r} names {missing[0]}, which was not given to be written")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -213,6 +232,7 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
         new.mkdir()
         for name, content in contents.items():
             path = _inside(new, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(content, path)
         sums = {name: sha256(new / name) for name in sorted(contents)}
         _write_object(new / MANIFEST, replace(manifest, files=sums).to_dict())
@@ -224,9 +244,25 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
     return read_bundle(folder)
 
 
+def _files(contents: Mapping[str, bytes | Path]) -> Iterator[tuple[str, bytes | Path]]:
+    """The same, with the files of a folder under their own names: `encode.mlpackage/Manifest.json`."""
+    for name, content in contents.items():
+        if isinstance(content, Path) and content.is_dir():
+            for path in sorted(path for path in content.rglob("*") if path.is_file()):
+                yield f"{name}/{path.relative_to(content).as_posix()}", path
+        else:
+            yield name, content
+
+
+def _tops(names: Iterable[str]) -> set[str]:
+    """What lies in the bundle's folder itself: files, and folders of files."""
+    return {name.partition("/")[0] for name in names}
+
+
 def _inside(folder: Path, name: str) -> Path:
-    """A file of the folder itself; names that lead elsewhere are refused."""
-    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).name != name or "\\" in name:
+    """A file of the folder or of folders in it; names that lead elsewhere are refused."""
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if any(part in ("", ".", "..") or Path(part).name != part or "\\" in part or ":" in part for part in parts):
         raise BundleError(f"bundle {folder} names the file {name!r}; expected plain file names")
     return folder / name
 
@@ -258,5 +294,3 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _write_object(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.modules import modules
+from export.products import Node, memory_products
 from export.quantize import quantize
-from export.target import Arrays, Files, Target
+from export.target import Arrays, Files, Run, Target
 from runtime.engines.onnx import open_session
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec
@@ -84,7 +85,7 @@ def tidy(proto: onnx.ModelProto, spec: IOSpec, graph: str) -> onnx.ModelProto:
     return proto
 
 
-def load(path: Path) -> Callable[[Arrays], dict[str, NDArray[Any]]]:
+def load(path: Path, _graph: str = "") -> Run:
     """See `Target.load`."""
     session = open_session(path, threads=1)
     names = [output.name for output in session.get_outputs()]
@@ -95,7 +96,7 @@ def load(path: Path) -> Callable[[Arrays], dict[str, NDArray[Any]]]:
     return run
 
 
-def operators(path: Path) -> Counter[str]:
+def operators(path: Path, _graph: str = "") -> Counter[str]:
     """See `Target.operators`."""
     return Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
 
@@ -118,25 +119,11 @@ def check(path: Path, graph: str) -> None:
 
 
 def memory_projections(proto: onnx.ModelProto) -> list[str]:
-    """Weights that a decoder multiplies its cross-attention inputs by: there should be none.
-
-    Follows every `cross_*` input until it meets another value that depends on the token.
-    """
-    constants = {item.name for item in proto.graph.initializer}
+    """Weights that a decoder multiplies its cross-attention inputs by: there should be none."""
+    nodes = [Node(node.op_type, [*filter(None, node.input)], list(node.output)) for node in proto.graph.node]
+    weights = {item.name for item in proto.graph.initializer}
     memory = {item.name for item in proto.graph.input if item.name.startswith("cross_")}
-    found = []
-    for node in proto.graph.node:  # in order: producers stand before consumers
-        inputs = [name for name in node.input if name]
-        if not memory.intersection(inputs):
-            if inputs and constants.issuperset(inputs):
-                constants.update(node.output)
-            continue
-        weights = [name for name in inputs if name in constants]
-        if weights and node.op_type in PROJECTIONS:
-            found.append(weights[0])
-        if all(name in memory or name in constants for name in inputs):
-            memory.update(node.output)
-    return found
+    return memory_products(nodes, weights, memory, PROJECTIONS)
 
 
 TARGET = Target(("fp32", "int8"), convert, load, operators, check)

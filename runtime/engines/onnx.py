@@ -8,8 +8,7 @@ every slot is read at every step, filled or not.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,9 @@ from numpy.typing import NDArray
 from ..engine import Floats, Integers
 from ..errors import BundleError
 from ..io_spec import IOSpec
+from ..threads import default_threads
 
 PROVIDERS = ["CPUExecutionProvider"]
-MOST_THREADS = 4
-# Below this a step takes under a millisecond, and a second thread made it slower (tried with 17 MB).
-SMALL_DECODER = 32 << 20  # bytes
-
-
-def default_threads(weights: int | None = None) -> int:
-    """Processors this process may use, at most MOST_THREADS; 1 for a decoder of few `weights` (bytes)."""
-    if weights is not None and weights < SMALL_DECODER:
-        return 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MOST_THREADS)
 
 
 def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
@@ -180,4 +169,9 @@ def _check_names(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
         raise BundleError(f"{path} is no {graph} graph of this bundle: {odd[:4]} differ; export it again")
 
 
-ENGINE: Callable[[Path, Path, IOSpec, int], OnnxEngine] = OnnxEngine
+def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> OnnxEngine:
+    """See `runtime.engine.EngineFactory`."""
+    return OnnxEngine(files["encode"], files["decode"], spec, threads)
+
+
+ENGINE = open_engine

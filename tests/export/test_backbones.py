@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from export.graphs import Graphs
 from export.lines import Pictures
 from export.modules import Encoder, io_spec
 from export.parity import MIN_PSNR, encoder_numbers
+from export.target import TARGETS
 from export.targets.onnx import load, trace
+from runtime.errors import MissingExtraError
+from runtime.io_spec import IOSpec
 from tests.source import ROOT
 from training.backbone import BACKBONES, get_backbone
 from training.batches import make_preparation
 from training.config import load_config
+from training.model import MusicTrOCR
 
 from .debug import random_model
 
@@ -22,7 +28,7 @@ QUICK = ("pocket_cnn", "resnet50")  # the others take from 20 seconds to minutes
 
 
 def overrides(name: str) -> list[str]:
-    """The smallest model around a backbone; the middle width makes odd numbers of columns."""
+    """Settings of the smallest model around a backbone; the middle width makes odd numbers of columns."""
     entry = get_backbone(name)
     height, width = entry.debug_size
     widths = f"[{width}, {width + entry.width_multiple}, {3 * width}]"
@@ -33,6 +39,23 @@ def overrides(name: str) -> list[str]:
     ]  # fmt: skip
 
 
+def around(name: str) -> tuple[MusicTrOCR, IOSpec]:
+    """The smallest model around a backbone, and its sizes."""
+    model = random_model(2, *overrides(name))
+    preparation = make_preparation(load_config([ROOT / "configs" / "debug.yaml"], overrides(name)))
+    return model, io_spec(model, preparation)
+
+
+def pictures_for(spec: IOSpec) -> Callable[[int], Pictures]:
+    """Noise of any width, the second row half padding."""
+
+    def pictures(width: int) -> Pictures:
+        image = np.random.default_rng(width).uniform(-1, 1, (2, spec.channels, spec.height, width))
+        return image.astype(np.float32), np.array([width, width // 2 + 5], np.int32)
+
+    return pictures
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in BACKBONES.names()]
 )
@@ -40,15 +63,24 @@ def test_a_backbone_exports_with_any_width(name: str, tmp_path: Path) -> None:
     """Tolerance: MIN_PSNR, which rounding passes by far."""
     import onnx
 
-    model = random_model(2, *overrides(name))
-    preparation = make_preparation(load_config([ROOT / "configs" / "debug.yaml"], overrides(name)))
-    spec = io_spec(model, preparation)
+    model, spec = around(name)
     onnx.save(trace(Encoder(model), spec, "encode"), tmp_path / "encode.onnx")
+    found = encoder_numbers(model, spec, load(tmp_path / "encode.onnx"), pictures_for(spec))
+    assert found["widths"] == list(spec.widths)
+    assert min(found["psnr_db"].values()) >= MIN_PSNR, found
 
-    def pictures(width: int) -> Pictures:
-        image = np.random.default_rng(width).uniform(-1, 1, (2, spec.channels, spec.height, width))
-        return image.astype(np.float32), np.array([width, width // 2 + 5], np.int32)
 
-    found = encoder_numbers(model, spec, load(tmp_path / "encode.onnx"), pictures)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES.names())
+@pytest.mark.parametrize("target", [name for name in TARGETS.names() if name != "onnx"])
+def test_a_backbone_exports_to_phones_formats(target: str, name: str, tmp_path: Path) -> None:
+    """Every width has been run; tolerance: MIN_PSNR."""
+    try:
+        entry = TARGETS.get(target)
+    except MissingExtraError as error:
+        pytest.skip(f"{error}; make setup-phones installs it")
+    model, spec = around(name)
+    graphs = Graphs(entry, entry.convert(model, spec, ["fp32"], tmp_path)["fp32"], spec)
+    found = encoder_numbers(model, spec, graphs.encode, pictures_for(spec), every=True)
     assert found["widths"] == list(spec.widths)
     assert min(found["psnr_db"].values()) >= MIN_PSNR, found

@@ -13,6 +13,7 @@ import pytest
 
 from export import bundle as export_bundle
 from export.__main__ import main
+from export.inspect import spans
 from export.target import TARGETS, Files
 from runtime.errors import run_command
 from runtime.io_spec import GRAPHS, IOSpec
@@ -124,6 +125,10 @@ def test_inspect_shows_files_shapes_figures_and_operators(bundle: Bundle, capsys
     assert any(line.split() == logits for line in lines)
     assert any("top1_percent" in line and line.endswith("100.0") for line in lines)
     assert any("15 MatMulNBits" in line for line in lines)
+
+
+def test_graphs_of_one_kind_are_told_by_the_first_and_the_last() -> None:
+    assert spans(["encode_192", "encode_256", "encode_320", "decode_256"]) == "encode_192 .. encode_320, decode_256"
 
 
 @pytest.mark.usefixtures("converted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from export.graphs import Graphs, GraphsEngine
+from export.lines import Probe
 from export.modules import io_spec, modules
+from export.parity import read
+from export.target import graph_names
 from export.targets.onnx import TARGET, check, memory_projections
+from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.image import Preparation
-from runtime.io_spec import GRAPHS, IOSpec
+from runtime.io_spec import GRAPHS, IOSpec, kind_of
 from runtime.manifest import Bundle
 from training.checkpoint import Loaded
 
@@ -117,6 +123,21 @@ def test_a_graph_tells_nothing_about_the_machine_that_made_it(bundle: Bundle, gr
     content = path_of(bundle, graph, precision).read_bytes()
     for trace in (b"site-packages", b"stack_trace", str(Path.home()).encode() + b"/", str(Path.cwd()).encode()):
         assert trace not in content
+
+
+def test_graphs_of_one_row_and_one_bucket_read_as_those_of_any(bundle: Bundle, exact: Engine, probe: Probe) -> None:
+    """As targets are read that have no engine here; ONNX's graphs stand for them, one row at a time."""
+    target, spec = replace(TARGET, variable=()), bundle.manifest.io
+    names = [name for group in graph_names(spec, target.variable).values() for name in group]
+    assert names == ["encode_128", "encode_256", "encode_512", "encode_1280", "decode_256", "decode_512"]
+    files = {name: path_of(bundle, kind_of(name), "fp32") for name in names}
+    graphs = Graphs(target, files, spec)
+    tokenizer = bundle.tokenizer()
+    for pictures in probe.batches()[:2]:
+        found = read(GraphsEngine(graphs), pictures, tokenizer, 270)
+        assert found == read(exact, pictures, tokenizer, 270)
+        assert max(map(len, found)) > 256
+    assert {"decode_256", "decode_512"} < set(graphs.loaded)
 
 
 def test_sizes_follow_from_the_model(loaded: Loaded) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mobile_bench import report
 from mobile_bench.__main__ import main
 from mobile_bench.device import DEVICES
 from mobile_bench.measure import Timing, measure
-from mobile_bench.worker import Task, perform
+from mobile_bench.worker import Task, perform, place
 from runtime.errors import OmrError, run_command
 from runtime.manifest import Bundle
 
@@ -65,6 +66,12 @@ def test_every_case_is_timed_and_every_node_has_a_provider(bundle: Bundle) -> No
         assert list(row["placement"][graph]) == ["CPUExecutionProvider"]
         assert row["placement"][graph]["CPUExecutionProvider"] >= 5
     assert row["peak_mb"] >= row["idle_mb"] > 10
+
+
+def test_nodes_have_a_provider_where_each_bucket_has_its_graph(bundle: Bundle) -> None:
+    files = {"encode_32": "encoder.onnx", "encode_64": "encoder.onnx", "decode_8": "decoder.onnx"}
+    artifact = replace(bundle.manifest.artifacts[0], files=files)
+    assert place(bundle, artifact, 1) == place(bundle, bundle.manifest.artifacts[0], 1)
 
 
 def test_a_run_leaves_a_file_and_ends_with_a_line_of_json(

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import BundleError, OmrError
 from runtime.io_spec import IOSpec
-from runtime.manifest import Artifact, Bundle, Manifest, read_bundle, sha256, write_bundle
+from runtime.manifest import Artifact, Bundle, Manifest, SelfTest, read_bundle, sha256, write_bundle
 
 from .tiny import TINY
 
@@ -71,12 +71,47 @@ def test_a_foreign_manifest_is_one_sentence(bundle: Bundle, change: dict[str, ob
     assert "\n" not in str(caught.value)
 
 
-def test_a_bundle_names_no_files_outside_its_folder(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../secret", "inside/../../secret", "/secret", "inside//secret", "inside\\secret"])
+def test_a_bundle_names_no_files_outside_its_folder(bundle: Bundle, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("x")
     sums = bundle.folder / "checksums.json"
-    sums.write_text(json.dumps({**json.loads(sums.read_text()), "../secret": sha256(tmp_path / "secret")}))
+    sums.write_text(json.dumps({**json.loads(sums.read_text()), name: sha256(tmp_path / "secret")}))
     with pytest.raises(BundleError, match="plain file names"):
         read_bundle(bundle.folder)
+
+
+@pytest.fixture
+def with_folder(manifest: Manifest, contents: Contents, tmp_path: Path) -> Bundle:
+    """A bundle with a second target, whose format is a folder that holds several graphs."""
+    package = tmp_path / "made" / "model.package"
+    (package / "Data").mkdir(parents=True)
+    (package / "Data" / "weights.bin").write_bytes(b"weights")
+    (package / "Manifest.json").write_text("{}")
+    files = dict.fromkeys(["encode_32", "encode_64", "decode_8"], "model.package")
+    artifacts = (*manifest.artifacts, Artifact("other", "fp16", files))
+    changed = replace(manifest, artifacts=artifacts)
+    return write_bundle(tmp_path / "bundle", changed, {**contents, "model.package": package})
+
+
+def test_a_format_that_is_a_folder_is_kept_whole(with_folder: Bundle) -> None:
+    artifact = with_folder.manifest.artifacts[1]
+    assert artifact.held() == {"model.package": ["encode_32", "encode_64", "decode_8"]}
+    paths = with_folder.paths(artifact)
+    assert (paths["decode_8"] / "Data" / "weights.bin").read_bytes() == b"weights"
+    assert {"model.package/Data/weights.bin", "model.package/Manifest.json"} <= set(with_folder.manifest.files)
+
+
+def test_one_changed_byte_inside_a_folder_is_found(with_folder: Bundle) -> None:
+    (with_folder.folder / "model.package" / "Data" / "weights.bin").write_bytes(b"Weights")
+    with pytest.raises(BundleError, match="weights.bin doesn't match its checksum"):
+        read_bundle(with_folder.folder)
+
+
+def test_a_target_that_reads_otherwise_has_its_own_self_test() -> None:
+    test = SelfTest("p.png", {"fp16": [1], "other fp16": [2]}, 8)
+    found = [test.expected(Artifact(target, precision, {})) for target, precision in
+             (("onnx", "fp16"), ("other", "fp16"), ("other", "int8"))]  # fmt: skip
+    assert found == [[1], [2], None]
 
 
 @pytest.mark.parametrize("what", ["nothing", "file", "empty folder"])

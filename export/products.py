@@ -1,0 +1,41 @@
+"""Does a decoder multiply its memory by weights? It must not: keys and values of the memory belong into the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+
+class Node(NamedTuple):
+    """One operator of a graph, in any format."""
+
+    kind: str
+    inputs: list[str]
+    outputs: list[str]
+
+
+def memory_products(
+    nodes: Iterable[Node], weights: Collection[str], memory: Collection[str], products: Collection[str]
+) -> list[str]:
+    """Weights that the memory is multiplied by: there should be none.
+
+    Follows the memory until it meets another value that depends on the token.
+
+    Args:
+        nodes: producers before consumers.
+        weights: names of constants.
+        memory: names of the cross-attention inputs.
+        products: kinds of operators that multiply by weights.
+    """
+    constants, followed, found = set(weights), set(memory), list[str]()
+    for node in nodes:
+        if not followed.intersection(node.inputs):
+            if node.inputs and constants.issuperset(node.inputs):
+                constants.update(node.outputs)
+            continue
+        held = [name for name in node.inputs if name in constants]
+        if held and node.kind in products:
+            found.append(held[0])
+        if all(name in followed or name in constants for name in node.inputs):
+            followed.update(node.outputs)
+    return found

@@ -1,0 +1,182 @@
+"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32 and int8.
+
+The methods share their weights. XNNPACK's part of a program is opaque, so the contract is checked before it is
+lowered.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+    XNNPACKQuantizer,
+    get_symmetric_quantization_config,
+)
+from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.exir.passes import MemoryPlanningPass
+from numpy.typing import NDArray
+from torch import nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from export.modules import modules
+from export.products import Node, memory_products
+from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from runtime.engines.executorch import ExecutorchGraph, open_program
+from runtime.errors import BundleError
+from runtime.io_spec import IOSpec, kind_of
+from training.model import MusicTrOCR
+
+EXTRA = "executorch"
+
+PRODUCTS = ("aten.linear.default", "aten.matmul.default", "aten.mm.default", "aten.bmm.default")
+VARIABLE: tuple[str, ...] = ()
+
+
+def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+    """Write `model.PRECISION.pte` for each precision."""
+    parts = {kind: part.requires_grad_(False) for kind, part in modules(model).items()}
+    graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
+    files = {}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecations inside ExecuTorch 1.5
+        exact = {name: exported(parts[kind_of(name)], spec, name) for name in graphs}
+        for precision in precisions:
+            path = folder / f"model.{precision}.pte"
+            programs = {name: eight_bits(program) for name, program in exact.items()} if precision == "int8" else exact
+            path.write_bytes(lowered(programs))
+            files[precision] = dict.fromkeys(graphs, path)
+    return files
+
+
+def exported(module: nn.Module, spec: IOSpec, name: str) -> torch.export.ExportedProgram:
+    """One graph of one row, checked."""
+    inputs = tuple(torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(name))
+    program = torch.export.export(module, inputs)
+    refuse_products(program, name)
+    return program
+
+
+def eight_bits(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Linear maps with int8 weights, a scale for each output channel; their inputs are quantised as they come."""
+    inputs, _ = program.example_inputs
+    dynamic = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
+    prepared = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(dynamic))
+    prepared(*inputs)
+    return torch.export.export(convert_pt2e(prepared), inputs)
+
+
+def lowered(programs: dict[str, torch.export.ExportedProgram]) -> bytes:
+    """A file with a method for each program; what XNNPACK can run is its."""
+    edge = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
+    # The caller's memory is read in place: caches are not copied at every step.
+    planning = MemoryPlanningPass(alloc_graph_input=False)
+    return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
+
+
+def refuse_products(program: torch.export.ExportedProgram, name: str) -> None:
+    """See `export.products`.
+
+    Raises:
+        BundleError: a decoder computes keys or values of the memory.
+    """
+    if kind_of(name) != "decode":
+        return
+    signature = program.graph_signature
+    weights = [
+        *signature.inputs_to_parameters, *signature.inputs_to_buffers, *signature.inputs_to_lifted_tensor_constants,
+    ]  # fmt: skip
+    layers = (len(signature.user_inputs) - 3) // 4
+    memory = [str(item) for item in signature.user_inputs[2 + 2 * layers : -1]]
+    nodes = [
+        Node(str(node.target), [argument.name for argument in node.all_input_nodes], [node.name])
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    ]
+    if products := memory_products(nodes, weights, memory, PRODUCTS):
+        raise BundleError(
+            f"{name} multiplies the memory by the weights {products[0]!r} at every step; "
+            "cross-attention keys and values belong into the encoder"
+        )
+
+
+def load(path: Path, graph: str) -> Run:
+    """See `Target.load`."""
+    program = open_program(path)
+    opened = ExecutorchGraph(program, path, graph, sizes(program.method_meta(graph), graph))
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        for name, value in inputs.items():
+            opened.inputs[name][:] = value
+        opened.run()
+        return {name: np.array(value) for name, value in opened.outputs.items()}
+
+    return run
+
+
+def sizes(meta: Any, graph: str) -> IOSpec:
+    """The contract's sizes, as far as one method shows them: its inputs and outputs have no names."""
+    took = [tuple(meta.input_tensor_meta(number).sizes()) for number in range(meta.num_inputs())]
+    gave = [tuple(meta.output_tensor_meta(number).sizes()) for number in range(meta.num_outputs())]
+    if kind_of(graph) == "decode":
+        _, heads, slots, width = took[2]
+        return IOSpec(
+            layers=len(gave) // 2, heads=heads, head_dim=width, vocab_size=gave[0][1], channels=1, height=1,
+            widths=(1,), memory=took[-1][3:], slots=(slots,),
+        )  # fmt: skip
+    _, channels, height, picture = took[0]
+    _, heads, columns, width = gave[0]
+    head = {"all": gave[-1][2]} if len(gave[-1]) == 3 else {}
+    return IOSpec(
+        layers=(len(gave) - 1) // 2, heads=heads, head_dim=width, vocab_size=1, channels=channels, height=height,
+        widths=(picture,), memory=(columns,), columns=head,
+    )  # fmt: skip
+
+
+@opened_once
+def unpacked(path: Path) -> Any:
+    """A file as ExecuTorch's schema has it."""
+    return deserialize_pte_binary(path.read_bytes()).program
+
+
+def plan(path: Path, graph: str) -> Any:
+    """How a method is executed."""
+    for found in unpacked(path).execution_plan:
+        if found.name == graph:
+            return found
+    raise BundleError(f"{path} holds no graph {graph}; export it again")
+
+
+def operators(path: Path, graph: str) -> Counter[str]:
+    """See `Target.operators`; what XNNPACK runs counts as one."""
+    found = plan(path, graph)
+    counts: Counter[str] = Counter()
+    for chain in found.chains:
+        for step in chain.instructions:
+            call = step.instr_args
+            if hasattr(call, "op_index"):
+                counts[found.operators[call.op_index].name] += 1
+            elif hasattr(call, "delegate_index"):
+                counts[found.delegates[call.delegate_index].id] += 1
+    return counts
+
+
+def check(path: Path, graph: str) -> None:
+    """The contract's rules that can be seen from outside; the others were checked before XNNPACK took its part.
+
+    Raises:
+        BundleError: the graph isn't there, or branches.
+    """
+    for chain in plan(path, graph).chains:
+        if any(type(step.instr_args).__name__ == "JumpFalseCall" for step in chain.instructions):
+            raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
+
+
+TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE)

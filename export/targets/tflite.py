@@ -1,0 +1,177 @@
+"""TFLite through litert-torch: a file for fp32, fp16 and int8, in it a signature for each width and cache size.
+
+The signatures share their weights, so a bucket more costs kilobytes. Whole numbers are 32 bits wide, which phones'
+delegates want.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ai_edge_quantizer
+import litert_torch
+import numpy as np
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_quantizer import algorithm_manager, qtyping, recipe, recipe_manager
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.modules import modules
+from export.products import Node, memory_products
+from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from runtime.engines.tflite import LitertGraph, open_interpreter
+from runtime.errors import BundleError
+from runtime.io_spec import IOSpec, kind_of
+from training.model import MusicTrOCR
+
+EXTRA = "tflite"
+
+VARIABLE: tuple[str, ...] = ()
+PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D")
+BRANCHES = ("IF", "WHILE", "STABLEHLO_WHILE", "STABLEHLO_CASE")
+OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+
+
+class Named(nn.Module):
+    """A graph of the contract with names: litert-torch takes those of keyword arguments and of a dict's keys."""
+
+    def __init__(self, module: nn.Module, inputs: list[str], outputs: list[str]) -> None:
+        super().__init__()
+        self.module, self.inputs, self.outputs = module, inputs, outputs
+
+    def forward(self, **values: Tensor) -> dict[str, Tensor]:
+        found = self.module(*[values[name] for name in self.inputs])
+        return dict(zip(self.outputs, found, strict=True))
+
+
+def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+    """Write `model.PRECISION.tflite` for each precision."""
+    parts = modules(model)
+    graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
+    converter: Any = litert_torch
+    with quiet():
+        for name in graphs:
+            module = parts[kind_of(name)].requires_grad_(False)
+            named = Named(module, spec.input_names(name), spec.output_names(name)).eval()
+            inputs = {item.name: torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(name)}
+            converter = converter.signature(name, named, sample_kwargs=inputs)
+        exact = converter.convert()
+    float_path = folder / "model.fp32.tflite"
+    exact.export(str(float_path))
+    files = {}
+    for precision in precisions:
+        path = folder / f"model.{precision}.tflite"
+        if precision != "fp32":
+            quantize(float_path, precision, path)
+        files[precision] = dict.fromkeys(graphs, path)
+    return files
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The converter tells its progress on stdout, where a command's answer belongs, and warns of every whole number."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def quantize(source: Path, precision: str, path: Path) -> None:
+    """Write a file's weights in fewer bits; activations stay fp32 at every border."""
+    if precision == "int8":
+        chosen = recipe.dynamic_wi8_afp32()
+    else:
+        manager = recipe_manager.RecipeManager()
+        manager.add_weight_only_config(
+            regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16,
+            algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+        )  # fmt: skip
+        chosen = manager.get_quantization_recipe()
+    with quiet():
+        ai_edge_quantizer.Quantizer(str(source), chosen).quantize().export_model(str(path), overwrite=True)
+
+
+def load(path: Path, graph: str) -> Run:
+    """See `Target.load`."""
+    opened = LitertGraph(open_interpreter(path, threads=1), path, graph)
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        for name, value in inputs.items():
+            opened.inputs[name][:] = value
+        opened.run()
+        return {name: np.array(value) for name, value in opened.outputs.items()}
+
+    return run
+
+
+@opened_once
+def unpacked(path: Path) -> Any:
+    """A file as LiteRT's schema has it."""
+    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+
+
+def signature(path: Path, graph: str) -> tuple[Any, Any, Any]:
+    """The model in a file, the signature of one of its graphs and the subgraph."""
+    model = unpacked(path)
+    for found in model.signatureDefs:
+        if found.signatureKey.decode() == graph:
+            return model, found, model.subgraphs[found.subgraphIndex]
+    raise BundleError(f"{path} holds no graph {graph}; export it again")
+
+
+def nodes(model: Any, subgraph: Any) -> list[Node]:
+    """The operators of a subgraph; tensors are named by their numbers."""
+    kinds = [OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    return [
+        Node(kinds[item.opcodeIndex], [str(n) for n in item.inputs if n >= 0], [str(n) for n in item.outputs])
+        for item in subgraph.operators
+    ]
+
+
+def operators(path: Path, graph: str) -> Counter[str]:
+    """See `Target.operators`."""
+    model, _, subgraph = signature(path, graph)
+    return Counter(node.kind for node in nodes(model, subgraph))
+
+
+def check(path: Path, graph: str) -> None:
+    """The contract's rules for graphs.
+
+    Raises:
+        BundleError: the graph branches, or a decoder computes keys or values of the memory.
+    """
+    model, found, subgraph = signature(path, graph)
+    listed = nodes(model, subgraph)
+    branches = sorted({node.kind for node in listed} & set(BRANCHES))
+    if branches:
+        raise BundleError(f"{graph} of {path.name} holds {branches[0]}; the contract's graphs don't branch")
+    if kind_of(graph) != "decode":
+        return
+    weights = {str(n) for n, tensor in enumerate(subgraph.tensors) if held(model, tensor)}
+    memory = [str(item.tensorIndex) for item in found.inputs if item.name.decode().startswith("cross_")]
+    if products := memory_products(listed, weights, memory, PRODUCTS):
+        name = subgraph.tensors[int(products[0])].name.decode()
+        raise BundleError(
+            f"{graph} of {path.name} multiplies the memory by the weights {name!r} at every step; "
+            "cross-attention keys and values belong into the encoder"
+        )
+
+
+def held(model: Any, tensor: Any) -> bool:
+    """Whether a tensor's values stand in the file."""
+    data = model.buffers[tensor.buffer]
+    return data.data is not None and len(data.data) > 0 or bool(data.size)
+
+
+TARGET = Target(("fp32", "fp16", "int8"), convert, load, operators, check, VARIABLE)

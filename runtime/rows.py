@@ -1,0 +1,149 @@
+"""An engine made of graphs that take one row and one bucket each: phones' formats.
+
+Rows go one by one through the graph of their bucket. Each graph keeps its inputs in place, so a reading of one row
+copies nothing but its new slice; with several rows, what is filled of a row's cache is copied in before its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Floats, Integers
+from .io_spec import MASKED, IOSpec, graph_for
+
+Values = dict[str, NDArray[Any]]
+
+
+class Graph(Protocol):
+    """One graph, loaded: inputs are written in place, outputs hold until the next run."""
+
+    inputs: Values
+    outputs: Values
+
+    def run(self) -> None:
+        """Compute the outputs."""
+
+
+class RowsMemory:
+    """Encoder outputs of all rows, by name."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+
+    @property
+    def batch(self) -> int:
+        return len(self.values["memory_mask"])
+
+    @property
+    def column_logits(self) -> Floats | None:
+        return self.values.get("column_logits")
+
+
+class RowsEngine:
+    """See `runtime.engine.Engine`.
+
+    Args:
+        names: of the artifact's graphs.
+        open_graph: loads one of them; its inputs hold finite numbers.
+        spec: the contract's sizes.
+    """
+
+    def __init__(self, names: Collection[str], open_graph: Callable[[str], Graph], spec: IOSpec) -> None:
+        self.spec = spec
+        self.names, self.open_graph = names, open_graph
+        self.graphs: dict[str, Graph] = {}
+        self.resident: dict[str, tuple[RowsDecoder, int]] = {}  # whose row a decoder graph's inputs hold
+
+    def graph(self, kind: str, size: int) -> tuple[str, Graph]:
+        """The graph of a bucket and its name, loaded when it is first needed."""
+        name = graph_for(self.names, kind, size)
+        if name not in self.graphs:
+            self.graphs[name] = self.open_graph(name)
+        return name, self.graphs[name]
+
+    def encode(self, image: Floats, valid_width: Integers) -> RowsMemory:
+        """See `runtime.engine.Engine`."""
+        _, graph = self.graph("encode", image.shape[3])
+        rows: list[Values] = []
+        for picture, width in zip(image, valid_width, strict=True):
+            graph.inputs["image"][0] = picture
+            graph.inputs["valid_width"][0] = width
+            graph.run()
+            rows.append({name: value.copy() for name, value in graph.outputs.items()})
+        return RowsMemory({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+
+    def start(self, memory: RowsMemory) -> RowsDecoder:
+        """See `runtime.engine.Engine`."""
+        return RowsDecoder(self, memory)
+
+
+class RowsDecoder:
+    """The caches of one batch; see `runtime.engine.Decoder`."""
+
+    def __init__(self, engine: RowsEngine, memory: RowsMemory) -> None:
+        self.engine, self.spec = engine, engine.spec
+        self.filled = 0
+        self.memory = {name: memory.values[name] for name in [*self.spec.caches("cross"), "memory_mask"]}
+        self.caches: Values = {}
+        self.logits: Floats
+        self._grow(memory.batch, self.spec.slots[0])
+
+    def step(self, token: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`."""
+        assert position == self.filled, f"position {position} after {self.filled} tokens"
+        if position >= self.slots:
+            self._grow(len(self.logits), self.spec.slots_for(position + 1))
+        name, graph = self.engine.graph("decode", self.slots)
+        for row, one in enumerate(token):
+            if self.engine.resident.get(name) != (self, row):
+                self._load(graph.inputs, row)
+                self.engine.resident[name] = (self, row)
+            graph.inputs["token"][0] = one
+            graph.inputs["position"][0] = position
+            graph.run()
+            self.logits[row] = graph.outputs["logits"][0]
+            for old, new in self.writes:
+                self.caches[old][row, :, position] = graph.inputs[old][0, :, position] = graph.outputs[new][0, :, 0]
+        self.filled += 1
+        return self.logits
+
+    def keep(self, rows: Integers) -> None:
+        """See `runtime.engine.Decoder`."""
+        if len(rows) == len(self.logits) and np.array_equal(rows, np.arange(len(rows))):
+            return
+        self.memory = {name: value[rows] for name, value in self.memory.items()}
+        self.caches = {name: cache[rows] for name, cache in self.caches.items()}
+        self.logits = self.logits[rows]
+        for name in [name for name, (owner, _) in self.engine.resident.items() if owner is self]:
+            del self.engine.resident[name]
+
+    @property
+    def slots(self) -> int:
+        return int(self.caches["self_k_0"].shape[2])
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        """Each cache and the output that holds its new slice."""
+        return list(zip(self.spec.caches("self"), self.spec.caches("new"), strict=True))
+
+    def _load(self, inputs: Values, row: int) -> None:
+        """One row's caches and memory into a graph's inputs; what else stands there is masked."""
+        for name, cache in self.caches.items():
+            inputs[name][0, :, : self.filled] = cache[row, :, : self.filled]
+        inputs["memory_mask"][:] = MASKED
+        for name, value in self.memory.items():
+            shape = tuple(slice(size) for size in value[row].shape)
+            inputs[name][0][shape] = value[row]
+
+    def _grow(self, batch: int, slots: int) -> None:
+        """Caches of this size, what is filled copied over."""
+        old = self.caches
+        specs = {item.name: item for item in self.spec.input_spec("decode", B=batch, S=slots)}
+        self.caches = {name: specs[name].zeros() for name in self.spec.caches("self")}
+        for name, cache in old.items():
+            self.caches[name][:, :, : self.filled] = cache[:, :, : self.filled]
+        self.logits = self.spec.output_spec("decode", B=batch)[0].zeros()
