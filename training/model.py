@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.columns import SIZES
@@ -112,6 +113,9 @@ class MusicTrOCR(nn.Module):
         """The backbone's features_BCHW of padded pictures and their widths before padding in px."""
         masked = (valid_width_B,) if self.masks_padding else ()
         features_BCHW: Tensor = self.backbone(image_BCHW, *masked)
+        missing = -(-image_BCHW.shape[-1] // self.stride) - features_BCHW.shape[-1]
+        if isinstance(self.memory, ColumnMemory) and missing > 0:  # left out by the backbone; labels have all columns
+            features_BCHW = F.pad(features_BCHW, (0, missing))
         return features_BCHW
 
     def look(self, image_BCHW: Tensor, valid_width_B: Tensor) -> Looked:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from runtime.errors import ConfigError, MissingExtraError
 from tests.weights import enliven
+from training.backbones._patches import PatchGrid
 from training.config import ModelParams
 from training.decoder import Decoder, KeysValues, attend
 from training.model import MusicTrOCR, dense_classes
@@ -117,6 +118,25 @@ def test_the_decoders_loss_does_not_teach_the_column_heads() -> None:
     assert net.heads is not None and net.heads.tell is not None
     assert net.heads.score.weight.grad is None
     assert net.heads.tell.weight.grad is not None
+
+
+def test_where_padding_is_left_out_there_is_an_answer_for_every_column_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The labels of columns and the guides go to the end of the width bucket."""
+    torch.manual_seed(4)
+    net = MusicTrOCR(replace(PARAMS, vision_model_name="vit_small", dropout=0.0), VOCABULARY, 32, 1).train()
+    image, valid = torch.rand(2, 1, 32, 128) * 2 - 1, torch.tensor([64, 80])
+    tokens = torch.zeros(2, 5, dtype=torch.long)
+    found = []
+    for left_out in (True, False):
+        monkeypatch.setattr(PatchGrid, "leaves_out_padding", left_out)
+        output = net(image, valid, tokens, guide=True)
+        assert output.column_logits_BTV is not None and output.guides_GBNT is not None
+        assert output.column_logits_BTV.shape[:2] == (2, 8)
+        assert output.guides_GBNT.shape[-1] == 8
+        found.append((output.column_logits_BTV[0, :4], output.column_logits_BTV[1, :5], output.logits_BNV))
+    assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(*found, strict=True))
 
 
 def test_guides_are_probabilities_of_columns() -> None:
