@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine import ENGINES, Engine, Floats, Integers
+from runtime.engine import ENGINES, Engine
 from runtime.errors import MissingExtraError
 from runtime.io_spec import IOSpec, graph_for, pad_memory
+from runtime.rows import RowsEngine, Values
 
 from .target import TARGETS, Arrays, Run, Target
 
@@ -38,11 +39,14 @@ class Graphs:
             inputs = pad_memory(inputs, self.spec.memory[-1])
         return self._run("decode", inputs["self_k_0"].shape[2], inputs)
 
-    def _run(self, kind: str, size: int, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        graph = graph_for(self.files, kind, size)
+    def load(self, graph: str) -> Run:
+        """One of them as a function."""
         if graph not in self.loaded:
             self.loaded[graph] = self.target.load(self.files[graph], graph)
-        run = self.loaded[graph]
+        return self.loaded[graph]
+
+    def _run(self, kind: str, size: int, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        run = self.load(graph_for(self.files, kind, size))
         if "B" in self.target.variable:
             return run(inputs)
         rows = len(next(iter(inputs.values())))
@@ -50,70 +54,22 @@ class Graphs:
         return {name: np.concatenate([row[name] for row in found]) for name in found[0]}
 
 
-class GraphsMemory:
-    """What the encoder left."""
+class InPlace:
+    """One graph of one bucket with inputs that are written in place; see `runtime.rows.Graph`."""
 
-    def __init__(self, values: dict[str, NDArray[Any]]) -> None:
-        self.values = values
+    def __init__(self, graphs: Graphs, name: str) -> None:
+        self.compute = graphs.load(name)
+        self.inputs = {item.name: item.zeros() for item in graphs.spec.input_spec(name, B=1)}
+        self.outputs: Values = {}
 
-    @property
-    def batch(self) -> int:
-        return len(self.values["memory_mask"])
-
-    @property
-    def column_logits(self) -> Floats | None:
-        return self.values.get("column_logits")
+    def run(self) -> None:
+        """See `runtime.rows.Graph`."""
+        self.outputs = self.compute(self.inputs)
 
 
-class GraphsDecoder:
-    """The cache of one batch in numpy arrays."""
-
-    def __init__(self, graphs: Graphs, memory: GraphsMemory) -> None:
-        self.graphs, self.filled = graphs, 0
-        names = [*graphs.spec.caches("cross"), "memory_mask"]
-        self.memory = {name: memory.values[name] for name in names}
-        self.caches: dict[str, NDArray[Any]] = {}
-        self._grow(memory.batch, graphs.spec.slots[0])
-
-    def step(self, token: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
-        assert position == self.filled, f"position {position} after {self.filled} tokens"
-        spec = self.graphs.spec
-        if position >= self.caches["self_k_0"].shape[2]:
-            self._grow(len(token), spec.slots_for(position + 1))
-        numbers = {"token": np.asarray(token), "position": np.full(len(token), position)}
-        typed = {name: value.astype(spec.integer_dtype) for name, value in numbers.items()}
-        out = self.graphs.decode({**typed, **self.caches, **self.memory})
-        for old, new in zip(spec.caches("self"), spec.caches("new"), strict=True):
-            self.caches[old][:, :, position] = out[new][:, :, 0]
-        self.filled += 1
-        return np.asarray(out["logits"], np.float32)
-
-    def keep(self, rows: Integers) -> None:
-        """See `runtime.engine.Decoder`."""
-        self.memory = {name: value[rows] for name, value in self.memory.items()}
-        self.caches = {name: value[rows] for name, value in self.caches.items()}
-
-    def _grow(self, batch: int, slots: int) -> None:
-        specs = {spec.name: spec for spec in self.graphs.spec.input_spec("decode", B=batch, S=slots)}
-        grown = {name: specs[name].zeros() for name in self.graphs.spec.caches("self")}
-        for name, old in self.caches.items():
-            grown[name][:, :, : self.filled] = old[:, :, : self.filled]
-        self.caches = grown
-
-
-class GraphsEngine:
-    """See `runtime.engine.Engine`; slow, since everything is copied at every step."""
-
-    def __init__(self, graphs: Graphs) -> None:
-        self.graphs, self.spec = graphs, graphs.spec
-
-    def encode(self, image: Floats, valid_width: Integers) -> GraphsMemory:
-        valid = np.asarray(valid_width, self.spec.integer_dtype)
-        return GraphsMemory(self.graphs.encode({"image": image, "valid_width": valid}))
-
-    def start(self, memory: GraphsMemory) -> GraphsDecoder:
-        return GraphsDecoder(self.graphs, memory)
+def engine_of(graphs: Graphs) -> RowsEngine:
+    """An engine of graphs of one bucket each."""
+    return RowsEngine(graphs.files.keys(), lambda name: InPlace(graphs, name), graphs.spec)
 
 
 def open_engine(target: str, files: Mapping[str, Path], spec: IOSpec) -> Engine:
@@ -123,4 +79,4 @@ def open_engine(target: str, files: Mapping[str, Path], spec: IOSpec) -> Engine:
             engine: Engine = ENGINES.get(target)(files, spec, 1)
             return engine
     entry: Target = TARGETS.get(target)
-    return GraphsEngine(Graphs(entry, files, spec))
+    return engine_of(Graphs(entry, files, spec))

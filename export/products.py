@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
+
+from runtime.errors import BundleError
 
 
 class Node(NamedTuple):
@@ -39,3 +41,16 @@ def memory_products(
         if all(name in followed or name in constants for name in node.inputs):
             followed.update(node.outputs)
     return found
+
+
+def refuse_weights(where: str, found: Sequence[str]) -> None:
+    """Refuse a decoder for what `memory_products` found in it.
+
+    Raises:
+        BundleError: it found something.
+    """
+    if found:
+        raise BundleError(
+            f"{where} multiplies the memory by the weights {found[0]!r} at every step; "
+            "cross-attention keys and values belong into the encoder"
+        )

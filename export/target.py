@@ -13,11 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import OmrError
 from runtime.io_spec import IOSpec
 from runtime.registry import Registry
+from runtime.rows import Graph
 from training.model import MusicTrOCR
 
 TARGETS = Registry("export.targets", "TARGET", "target")
@@ -73,6 +75,18 @@ def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
         return found
 
     return opened
+
+
+def called(graph: Graph) -> Run:
+    """A loaded graph, whose inputs are written in place, as `Target.load` gives it."""
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        for name, value in inputs.items():
+            graph.inputs[name][:] = value
+        graph.run()
+        return {name: np.array(value) for name, value in graph.outputs.items()}
+
+    return run
 
 
 def size_of(path: Path) -> int:

@@ -1,8 +1,8 @@
 """Reads pages of printed music with a bundle: the class that applications use.
 
-reader = Reader()                       # the shipped bundle
-page = reader.read_page(load_pages("page.png")[0])
-print(page.abc)
+    reader = Reader()                       # the shipped bundle
+    page = reader.read_page(load_pages("page.png")[0])
+    print(page.abc)
 """
 
 from __future__ import annotations
@@ -154,21 +154,22 @@ class Reader:
         readings, seen = self._read_once(strips)
         if not self.second_look:
             return readings
-        fits = [self._fit(reading, columns) for reading, columns in zip(readings, seen, strict=True)]
-        doubtful = [row for row, fit in enumerate(fits) if self._doubtful(fit, readings[row])]
-        smaller = [pieces(strips[row], self._columns_of, smaller_width(strips[row].shape[1])) for row in doubtful]
+        doubtful: dict[int, float] = {}
+        smaller: list[list[Grey]] = []
+        for row, (strip, reading, columns) in enumerate(zip(strips, readings, seen, strict=True)):
+            most, agreement = smaller_width(strip.shape[1]), self._fit(reading, columns)
+            if strip.shape[1] > most and agreement is not None and agreement < -DOUBT * (len(reading.tokens) + 1):
+                doubtful[row] = agreement
+                smaller.append(pieces(strip, self._columns_of, most))
         for row, again in zip(doubtful, self._read_in_pieces(smaller, lambda s: self._read_once(s)[0]), strict=True):
-            fit, better = fits[row], self._fit(again, seen[row])
-            if fit is not None and better is not None and better > fit:
+            better = self._fit(again, seen[row])
+            if better is not None and better > doubtful[row]:
                 readings[row] = again
         return readings
 
     def _fit(self, reading: Reading, seen: Floats | None) -> float | None:
         """See `runtime.columns.fit`."""
         return None if seen is None else fit(seen, self.engine.spec.columns, self.tokenizer.decode(reading.tokens))
-
-    def _doubtful(self, fit: float | None, reading: Reading) -> bool:
-        return fit is not None and fit < -DOUBT * (len(reading.tokens) + 1)
 
     def _columns_of(self, strip: Grey) -> Floats:
         image, widths = batch([strip], self.preparation)

@@ -1,6 +1,6 @@
 """How a line is read: greedily, or by a beam whose candidates are weighed against the column head.
 
-found = Search(width=4).read(decoder, batch, tokenizer, limit, seen, sizes)
+    found = Search(width=4).read(decoder, batch, tokenizer, limit, seen, sizes)
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from torch import nn
 
 from export.mil import Program, input_names
 from export.modules import modules
-from export.products import Node, memory_products
+from export.products import Node, memory_products, refuse_weights
 from export.target import Files, Run, Target, graph_names, opened_once
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, TensorSpec, kind_of
@@ -144,13 +144,11 @@ def check(path: Path, graph: str) -> None:
     """
     program = opened(path)
     names = {*program.function.inputs, *(var.name for var in program.function.outputs)}
-    if kind_of(graph) == "decode" and not {"token", "logits", "new_k_0"} <= names:
+    if kind_of(graph) != "decode":
+        return
+    if not {"token", "logits", "new_k_0"} <= names:
         raise BundleError(f"{path.name} is no decoder of the contract: it has {', '.join(sorted(names)[:4])}, ..")
-    if kind_of(graph) == "decode" and (found := memory_projections(program)):
-        raise BundleError(
-            f"{path.name} multiplies the memory by the weights {found[0]!r} at every step; "
-            "cross-attention keys and values belong into the encoder"
-        )
+    refuse_weights(path.name, memory_projections(program))
 
 
 def memory_projections(program: Program) -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -22,13 +21,12 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.passes import MemoryPlanningPass
-from numpy.typing import NDArray
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from export.modules import modules
-from export.products import Node, memory_products
-from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from export.products import Node, memory_products, refuse_weights
+from export.target import Files, Run, Target, called, graph_names, opened_once
 from runtime.engines.executorch import ExecutorchGraph, open_program
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, kind_of
@@ -100,25 +98,13 @@ def refuse_products(program: torch.export.ExportedProgram, name: str) -> None:
         for node in program.graph.nodes
         if node.op == "call_function"
     ]
-    if products := memory_products(nodes, weights, memory, PRODUCTS):
-        raise BundleError(
-            f"{name} multiplies the memory by the weights {products[0]!r} at every step; "
-            "cross-attention keys and values belong into the encoder"
-        )
+    refuse_weights(name, memory_products(nodes, weights, memory, PRODUCTS))
 
 
 def load(path: Path, graph: str) -> Run:
     """See `Target.load`."""
     program = open_program(path)
-    opened = ExecutorchGraph(program, path, graph, sizes(program.method_meta(graph), graph))
-
-    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
-        for name, value in inputs.items():
-            opened.inputs[name][:] = value
-        opened.run()
-        return {name: np.array(value) for name, value in opened.outputs.items()}
-
-    return run
+    return called(ExecutorchGraph(program, path, graph, sizes(program.method_meta(graph), graph)))
 
 
 def sizes(meta: Any, graph: str) -> IOSpec:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.modules import modules
-from export.products import Node, memory_products
+from export.products import Node, memory_products, refuse_weights
 from export.quantize import quantize
 from export.target import Arrays, Files, Run, Target
 from runtime.engines.onnx import open_session
@@ -111,11 +111,8 @@ def check(path: Path, graph: str) -> None:
     branches = sorted({node.op_type for node in proto.graph.node} & set(BRANCHES))
     if branches:
         raise BundleError(f"{path.name} holds {branches[0]}; the contract's graphs don't branch")
-    if graph == "decode" and (found := memory_projections(proto)):
-        raise BundleError(
-            f"{path.name} multiplies the memory by the weights {found[0]!r} at every step; "
-            "cross-attention keys and values belong into the encoder"
-        )
+    if graph == "decode":
+        refuse_weights(path.name, memory_projections(proto))
 
 
 def memory_projections(proto: onnx.ModelProto) -> list[str]:

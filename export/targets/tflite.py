@@ -17,16 +17,14 @@ from typing import Any
 
 import ai_edge_quantizer
 import litert_torch
-import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import algorithm_manager, qtyping, recipe, recipe_manager
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.modules import modules
-from export.products import Node, memory_products
-from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from export.products import Node, memory_products, refuse_weights
+from export.target import Files, Run, Target, called, graph_names, opened_once
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, kind_of
@@ -104,15 +102,7 @@ def quantize(source: Path, precision: str, path: Path) -> None:
 
 def load(path: Path, graph: str) -> Run:
     """See `Target.load`."""
-    opened = LitertGraph(open_interpreter(path, threads=1), path, graph)
-
-    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
-        for name, value in inputs.items():
-            opened.inputs[name][:] = value
-        opened.run()
-        return {name: np.array(value) for name, value in opened.outputs.items()}
-
-    return run
+    return called(LitertGraph(open_interpreter(path, threads=1), path, graph))
 
 
 @opened_once
@@ -160,12 +150,8 @@ def check(path: Path, graph: str) -> None:
         return
     weights = {str(n) for n, tensor in enumerate(subgraph.tensors) if held(model, tensor)}
     memory = [str(item.tensorIndex) for item in found.inputs if item.name.decode().startswith("cross_")]
-    if products := memory_products(listed, weights, memory, PRODUCTS):
-        name = subgraph.tensors[int(products[0])].name.decode()
-        raise BundleError(
-            f"{graph} of {path.name} multiplies the memory by the weights {name!r} at every step; "
-            "cross-attention keys and values belong into the encoder"
-        )
+    products = memory_products(listed, weights, memory, PRODUCTS)
+    refuse_weights(f"{graph} of {path.name}", [subgraph.tensors[int(number)].name.decode() for number in products])
 
 
 def held(model: Any, tensor: Any) -> bool:

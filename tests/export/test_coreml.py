@@ -11,7 +11,7 @@ import torch
 
 ct = pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
 
-from export.graphs import Graphs, GraphsEngine  # noqa: E402
+from export.graphs import Graphs, engine_of  # noqa: E402
 from export.mil import Program, layer_norm, padded, rounded, scatter, slice_by_index  # noqa: E402
 from export.modules import io_spec  # noqa: E402
 from export.parity import LEAST, compare, decoder_numbers, encoder_numbers, forced, uncached  # noqa: E402
@@ -73,7 +73,7 @@ def test_int8_packages_are_small_and_near(model: MusicTrOCR, spec: IOSpec, files
 def test_reading_with_a_cache_equals_reading_without_across_a_growing_cache(
     model: MusicTrOCR, spec: IOSpec, files: dict[str, Files]
 ) -> None:
-    engine = GraphsEngine(Graphs(TARGETS.get("coreml"), files["fp32"], spec))
+    engine = engine_of(Graphs(TARGETS.get("coreml"), files["fp32"], spec))
     tokens = [np.random.default_rng(3).integers(3, spec.vocab_size, spec.slots[0] + 6).tolist()]
     image, valid = pictures(spec, spec.widths[0])
     one = (image[1:], valid[1:])

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graphs import Graphs, GraphsEngine
+from export.graphs import Graphs, engine_of
 from export.lines import Probe
 from export.modules import io_spec, modules
 from export.parity import read
@@ -134,7 +134,7 @@ def test_graphs_of_one_row_and_one_bucket_read_as_those_of_any(bundle: Bundle, e
     graphs = Graphs(target, files, spec)
     tokenizer = bundle.tokenizer()
     for pictures in probe.batches()[:2]:
-        found = read(GraphsEngine(graphs), pictures, tokenizer, 270)
+        found = read(engine_of(graphs), pictures, tokenizer, 270)
         assert found == read(exact, pictures, tokenizer, 270)
         assert max(map(len, found)) > 256
     assert {"decode_256", "decode_512"} < set(graphs.loaded)
