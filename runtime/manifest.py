@@ -193,6 +193,8 @@ def read_bundle(folder: Path | str) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is no folder; expected a bundle, a folder that omr-export wrote")
     checksums = _read_object(folder / CHECKSUMS)
+    if (folder / CHECKSUMS).read_bytes() != _as_written(checksums):
+        raise BundleError(f"{folder / CHECKSUMS} isn't as it was written; copy or export the bundle again")
     if MANIFEST not in checksums:
         raise BundleError(f"{folder / CHECKSUMS} doesn't cover {MANIFEST}; export the bundle again")
     for name, expected in checksums.items():
@@ -238,9 +240,13 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
         _write_object(new / MANIFEST, replace(manifest, files=sums).to_dict())
         _write_object(new / CHECKSUMS, {MANIFEST: sha256(new / MANIFEST), **sums})
         read_bundle(new)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
+        try:
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(new, folder)
+        finally:
+            if old.exists() and not folder.exists():  # interrupted between the two
+                os.replace(old, folder)
     return read_bundle(folder)
 
 
@@ -293,4 +299,8 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _write_object(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(_as_written(data))
+
+
+def _as_written(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()

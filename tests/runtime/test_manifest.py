@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+import runtime.manifest as manifest_module
 from runtime.errors import BundleError, OmrError
 from runtime.io_spec import IOSpec
 from runtime.manifest import Artifact, Bundle, Manifest, SelfTest, read_bundle, sha256, write_bundle
@@ -29,12 +35,19 @@ def test_checksums_cover_every_file(bundle: Bundle) -> None:
     assert covered == {path.name for path in bundle.folder.iterdir()} - {"checksums.json"}
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "decoder.onnx", "tokenizer.json", "self_test.png"])
-def test_one_changed_byte_is_found(bundle: Bundle, name: str) -> None:
+@pytest.mark.parametrize("name", ["manifest.json", "decoder.onnx", "tokenizer.json", "self_test.png", "checksums.json"])
+def test_one_flipped_byte_is_found_wherever_it_is(bundle: Bundle, name: str) -> None:
+    """Every byte of the checksums, which nothing else covers; some 60 of the others."""
     path = bundle.folder / name
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    with pytest.raises(BundleError, match=f"{name} doesn't match its checksum"):
-        read_bundle(bundle.folder)
+    written = path.read_bytes()
+    step = 1 if name == "checksums.json" else 1 + len(written) // 60
+    for place in [*range(0, len(written), step), len(written) - 1]:
+        for flip in (0x01, 0x20, 0x2A, 0xFF):  # 0x20 changes the case of a letter, 0x2A a space into a line's end
+            path.write_bytes(written[:place] + bytes([written[place] ^ flip]) + written[place + 1 :])
+            with pytest.raises(BundleError):
+                read_bundle(bundle.folder)
+    path.write_bytes(written)
+    read_bundle(bundle.folder)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx", "checksums.json"])
@@ -48,7 +61,13 @@ def _rewrite(folder: Path, change: dict[str, object]) -> None:
     """Change the manifest and make its checksum right again."""
     path, sums = folder / "manifest.json", folder / "checksums.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    sums.write_text(json.dumps({**json.loads(sums.read_text()), "manifest.json": sha256(path)}))
+    _cover(sums, "manifest.json", sha256(path))
+
+
+def _cover(sums: Path, name: str, digest: str) -> None:
+    """Enter a file into the checksums, as they are written."""
+    entries = {**json.loads(sums.read_text()), name: digest}
+    sums.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +94,7 @@ def test_a_foreign_manifest_is_one_sentence(bundle: Bundle, change: dict[str, ob
 def test_a_bundle_names_no_files_outside_its_folder(bundle: Bundle, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("x")
     sums = bundle.folder / "checksums.json"
-    sums.write_text(json.dumps({**json.loads(sums.read_text()), name: sha256(tmp_path / "secret")}))
+    _cover(sums, name, sha256(tmp_path / "secret"))
     with pytest.raises(BundleError, match="plain file names"):
         read_bundle(bundle.folder)
 
@@ -144,6 +163,48 @@ def test_a_failed_write_leaves_the_older_bundle_and_no_litter(
         write_bundle(bundle.folder, manifest, {**contents, "decoder.onnx": tmp_path / "gone.onnx"})
     assert read_bundle(bundle.folder).manifest.name == "tiny"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_an_interruption_at_any_line_leaves_the_older_bundle_or_the_new_one(
+    bundle: Bundle, manifest: Manifest, contents: Contents, tmp_path: Path
+) -> None:
+    """Nothing half written, nothing lost, no litter, whichever line of the writer Ctrl-C strikes."""
+    before = sorted(path.name for path in tmp_path.iterdir())
+    newer = replace(manifest, name="newer")
+    found = []
+    for moment in itertools.count():
+        finished = interrupted_at(moment, lambda: write_bundle(bundle.folder, newer, contents))
+        found.append(read_bundle(bundle.folder).manifest.name)
+        assert sorted(path.name for path in tmp_path.iterdir()) == before, moment
+        if finished:
+            break
+        write_bundle(bundle.folder, manifest, contents)
+    assert len(found) > 50 and found == sorted(found, reverse=True) and set(found) == {"tiny", "newer"}
+
+
+def interrupted_at(moment: int, work: Callable[[], object]) -> bool:
+    """Run until line `moment` of the manifest's module and press Ctrl-C there; whether it had finished before."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != manifest_module.__file__ or frame.f_code.co_name == "<genexpr>":
+            return None
+        if event == "line":
+            lines += 1
+            if lines == moment + 1:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return False
+    finally:
+        sys.settrace(before)
+    return True
 
 
 def test_a_bundle_replaces_an_older_one_whole(bundle: Bundle, manifest: Manifest, contents: Contents) -> None:
