@@ -8,7 +8,7 @@ PAGE ?= tests/data/demo.png
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-cluster setup-engravers setup-phones demo test test-slow check docs wheel lock clean
+.PHONY: help setup setup-cluster setup-engravers setup-phones demo test test-slow export-table check docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,8 +53,11 @@ demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI 
 test: setup  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-slow: setup  ## the slow tests
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: setup  ## the slow tests, hours of them; goes on after those that docs/measured/slow.jsonl says have passed
+	$(BIN)/python -m pytest -m slow --slow-log docs/measured/slow.jsonl $(ARGS)
+
+export-table: setup-phones  ## export every model to every format and measure it, hours; goes on where it stopped
+	PYTHONPATH=. $(BIN)/python benchmarks/export_table.py
 
 check: setup  ## ruff, and mypy --strict on runtime
 	$(BIN)/ruff check .

@@ -100,7 +100,7 @@ def measured(name: str, target: str, precisions: list[str]) -> list[dict[str, An
     """Rows of one format of one model from a process of its own; what stopped it where it stopped."""
     command = [sys.executable, __file__, "--cell", name, target, ",".join(precisions)]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=HOURS * 3600)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HOURS * 3600)
         code, output, error = done.returncode, done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
         code, output, error = 1, str(late.stdout or ""), f"it took more than {HOURS} hours"
@@ -134,7 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
                     out.write(json.dumps({"model": name, "target": target, **row, "tools": tools()}) + "\n")
     rows = known(options.out)
     failed = [f"{row['model']} {row['target']} {row['precision']}" for row in rows if row["failed"]]
-    print(json.dumps({"rows": len(rows), "passed": len(rows) - len(failed), "failed": failed, "file": str(options.out)}))
+    counts = {"rows": len(rows), "passed": len(rows) - len(failed), "failed": failed}
+    print(json.dumps(counts | {"file": str(options.out)}))
     return 0
 
 

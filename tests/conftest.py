@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 
 # Before numpy, torch or OpenCV are imported: the tests already run in two processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import pytest  # noqa: E402  after the settings above
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow-log", type=Path, help="skip slow cases that FILE says have passed; add those that pass")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    file = config.getoption("--slow-log")
+    if file:
+        from tests.slow_log import SlowLog
+
+        alone = not hasattr(config, "workerinput")  # of pytest-xdist's processes the first one writes
+        config.pluginmanager.register(SlowLog(config.rootpath / file, alone))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
