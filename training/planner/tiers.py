@@ -6,6 +6,7 @@ limited memory     under 16 GB QLoRA on the smallest, under 24 GB LoRA of rank 8
 fast, or a phone   a small backbone, distilled, then exported in int8
 
 What it leaves open is settled by what fits: as many lines at once as the GPU holds, and as many in a step as before.
+Where none of it fits, the same again with activations that are computed twice, which is slower.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from training.backbone import backbone_name, get_backbone
+from training.checkpointing import CHOICES
 from training.config import Config, TechniqueConfig
 
 from .advice import Estimate, Wish, estimate, most_of
@@ -60,10 +62,12 @@ def recommend(config: Config, wish: Wish, gb: float, goal: str = "memory") -> Es
         gb: of the GPU.
         goal: memory, accuracy or mobile; the last needs a teacher in the configuration.
     """
-    for backbone, technique in candidates(config, gb, goal):
-        sizes = splits(replace(around(config, backbone), technique=technique))
-        if fitting := most_of(sizes, wish, gb):
-            return estimate(sizes[fitting - 1], wish)
+    for where in CHOICES[CHOICES.index(config.hardware.gradient_checkpointing) :]:
+        for backbone, technique in candidates(config, gb, goal):
+            hardware = replace(config.hardware, gradient_checkpointing=where)
+            sizes = splits(replace(around(config, backbone), technique=technique, hardware=hardware))
+            if fitting := most_of(sizes, wish, gb):
+                return estimate(sizes[fitting - 1], wish)
     return None
 
 

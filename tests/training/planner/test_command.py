@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from training.__main__ import main
 from training.batches import make_preparation
 from training.config import Config, TechniqueConfig, load_config
 from training.parameters import count_parameters
-from training.planner import advice
+from training.planner import advice, tiers
 from training.planner.advice import GB, Wish, estimate, most
 from training.planner.command import difference
 from training.planner.ledger import PARTS
@@ -84,6 +85,28 @@ def test_narrower_pictures_are_proposed_where_they_make_it_fit(monkeypatch: pyte
     monkeypatch.setattr(advice, "estimate", planned)
     found = list(advice.changes(load_config([Path(DEBUG)]), Wish(), 9))
     assert [max(each.config.data.width_buckets) for each in found] == [896]
+
+
+@pytest.mark.parametrize(
+    ("gb", "checkpointing", "technique"),
+    [(13, "none", "lora"), (11, "none", "qlora"), (9, "decoder", "qlora"), (7, "all", "lora"), (3, None, None)],
+)
+def test_the_recommendation_computes_twice_where_nothing_else_fits(
+    gb: float, checkpointing: str | None, technique: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With plans of 12, 10 and 6 GB for one line, 2 GB less with quantised weights."""
+
+    def planned(config: Config, _wish: Wish) -> Any:
+        kept = {"none": 12, "decoder": 10, "all": 6}[config.hardware.gradient_checkpointing]
+        total = (kept - 2 * (config.technique.name == "qlora")) * GB
+        return SimpleNamespace(config=config, total=total)
+
+    monkeypatch.setattr(advice, "estimate", planned)
+    monkeypatch.setattr(tiers, "estimate", planned)
+    config = replace(load_config([Path(DEBUG)]), technique=TechniqueConfig("lora", rank=8))
+    found = tiers.recommend(config, Wish(), gb)
+    assert (found and found.config.hardware.gradient_checkpointing) == checkpointing
+    assert (found and found.config.technique.name) == technique
 
 
 @pytest.mark.parametrize(
