@@ -42,7 +42,7 @@ def filled(text: str, values: dict[str, list[str]]) -> set[str]:
     return {pattern.format(*found) for found in itertools.product(*(values[hole] for hole in holes))}
 
 
-@pytest.mark.parametrize(("page", "language"), [("android.md", "kotlin")])
+@pytest.mark.parametrize(("page", "language"), [("android.md", "kotlin"), ("ios.md", "swift")])
 def test_a_page_names_what_the_contract_names(page: str, language: str) -> None:
     """Every name of an input, output and graph, and no other that looks like one."""
     spec = read_bundle(SHIPPED).manifest.io
@@ -61,13 +61,15 @@ def test_a_page_names_what_the_contract_names(page: str, language: str) -> None:
     assert {text for text in written if looks.fullmatch(text)} <= needed
 
 
-@pytest.mark.parametrize(("page", "language", "asked"), [("android.md", "kotlin", r'\.get\w+\("(\w+)"\)')])
+@pytest.mark.parametrize(
+    ("page", "language", "asked"),
+    [("android.md", "kotlin", r'\.get(?:Int|String|JSON\w+)\("(\w+)"\)'), ("ios.md", "swift", r"(?m)^ +let ([\w, ]+): (?:\[|Int|String|IO)")],
+)
 def test_a_page_asks_for_fields_that_there_are(page: str, language: str, asked: str) -> None:
-    bundle = read_bundle(SHIPPED)
-    manifest = bundle.manifest.to_dict()
-    fields = {*manifest, *manifest["io"], "vocabulary"}
-    found = set(re.findall(asked, code(page, language)))
-    assert found - {"memory_mask"} <= fields and {"schema", "io", "tokenizer", "slots", "widths"} <= found
+    manifest = read_bundle(SHIPPED).manifest.to_dict()
+    fields = {*manifest, *manifest["io"], *manifest["artifacts"][0], "vocabulary"}
+    found = {name for names in re.findall(asked, code(page, language)) for name in names.split(", ")}
+    assert found <= fields and {"schema", "io", "tokenizer", "slots", "widths"} <= found
 
 
 @pytest.fixture(scope="module")
