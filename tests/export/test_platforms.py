@@ -63,7 +63,10 @@ def test_a_page_names_what_the_contract_names(page: str, language: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "language", "asked"),
-    [("android.md", "kotlin", r'\.get(?:Int|String|JSON\w+)\("(\w+)"\)'), ("ios.md", "swift", r"(?m)^ +let ([\w, ]+): (?:\[|Int|String|IO)")],
+    [
+        ("android.md", "kotlin", r'\.get(?:Int|String|JSON\w+)\("(\w+)"\)'),
+        ("ios.md", "swift", r"(?m)^ +let ([\w, ]+): (?:\[|Int|String|IO)"),
+    ],
 )
 def test_a_page_asks_for_fields_that_there_are(page: str, language: str, asked: str) -> None:
     manifest = read_bundle(SHIPPED).manifest.to_dict()
