@@ -168,6 +168,29 @@ def memory_tree() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def export_table() -> str:
+    """A table of every model in every format: size, agreement with PyTorch, errors on held-out lines, seconds."""
+    head = ["model", "format", "precision", "MB", "encoder", "decoder", "tokens equal", "SER", "seconds"]
+    lines = [head, ["---"] * len(head)]
+    rows = measured("export.jsonl")
+    order = list(dict.fromkeys(row["model"] for row in rows))
+    for row in sorted(rows, key=lambda row: order.index(row["model"])):
+        names = [f"`{row['model']}`", f"`{row['target']}`", row["precision"]]
+        lines.append([*names, *(export_cells(row) if "numerics" in row else [row["failed"], *[""] * 5])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def export_cells(row: dict[str, Any]) -> list[str]:
+    """What was measured of one model in one format and precision."""
+    found = row["numerics"]
+    worst = [f"{min(found[graph]['psnr_db'].values())} dB" for graph in ("encode", "decode")]
+    worse = found.get("held_out", {}).get("ser_difference_points")
+    return [
+        f"{row['bytes'] / 1e6:.1f}", *worst, f"{found['decode']['top1_percent']} %" + (" *" if row["failed"] else ""),
+        "" if worse is None else f"{worse:+.2f}", f"{row['convert_seconds'] + row['check_seconds']:.0f}",
+    ]  # fmt: skip
+
+
 def picture(file: str, text: str, folder: str = "") -> str:
     """A picture, if it is there; its place is told from the document's folder."""
     return f"![{text}]({file})\n" if Path(ROOT / folder / file).exists() else ""
