@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .batches import IGNORED, Batch
 from .config import Config
+from .decoder import MASKED
 from .model import MusicTrOCR, Output
 
 LOOK_WIDTH = 0.5  # columns: standard deviation of where the guided heads should look
@@ -71,12 +72,17 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
 
 
 def guide_sum(guides_GBNT: Tensor, look_BN: Tensor) -> Tensor:
-    """Cross-entropy between a bell around each token's column and where a guided head looks, mean over heads."""
+    """Cross-entropy between a bell around each token's column and where a guided head looks, mean over heads.
+
+    The bell ends where the padding begins: no head can look there, and a line's last sign often stands beside it.
+    """
     placed_BN = look_BN.isfinite()
+    looked_GKT = guides_GBNT[:, placed_BN]
     columns_T = torch.arange(guides_GBNT.shape[-1], device=look_BN.device) + 0.5
     distance_KT = columns_T - look_BN[placed_BN][:, None]
-    wanted_KT = torch.softmax(-0.5 * (distance_KT / LOOK_WIDTH) ** 2, dim=-1)
-    looked_GKT = guides_GBNT[:, placed_BN]
+    bell_KT = -0.5 * (distance_KT / LOOK_WIDTH) ** 2
+    seen_KT = looked_GKT.detach().amax(0) > MASKED / 2
+    wanted_KT = torch.softmax(bell_KT.masked_fill(~seen_KT, MASKED), dim=-1)
     return -(wanted_KT * looked_GKT).sum() / len(guides_GBNT)
 
 

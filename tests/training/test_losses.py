@@ -13,6 +13,7 @@ from training.batches import IGNORED, Batch, Lines, column_labels, make_preparat
 from training.checkpoint import build_model
 from training.config import Config, load_config
 from training.data.dataset.hub import make_tokenizer, open_split
+from training.decoder import MASKED
 from training.model import MusicTrOCR
 from training.optim import make_optimizer
 from training.order import Item
@@ -62,6 +63,14 @@ def test_every_part_is_learnt(courses: dict[str, list[float]], name: str, share:
     course = courses[name]
     assert all(torch.isfinite(torch.tensor(course)))
     assert course[-1] < share * course[0]
+
+
+def test_a_symbol_beside_the_padding_asks_no_head_to_look_there() -> None:
+    """A head that looks at the last column before the padding, where the symbol is, pays next to nothing."""
+    scores_T = torch.tensor([0.0, 0.0, 9.0, MASKED, MASKED])
+    looked_GBNT = scores_T.log_softmax(-1).expand(2, 1, 1, 5)
+    assert losses.guide_sum(looked_GBNT, torch.tensor([[2.5]])) < 2
+    assert losses.guide_sum(looked_GBNT, torch.tensor([[2.9]])) < 2
 
 
 def test_guided_heads_that_look_at_the_symbol_cost_nothing_more() -> None:

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--mix",
         default="train",
         help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs), "
-        "short (that, one or two bars)",
+        "short (one or two bars of tunes in treble clef)",
     )
     build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
     build.add_argument("--degrade", default="clean", metavar="PRESET")
