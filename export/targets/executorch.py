@@ -27,6 +27,8 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.target import Files, Run, Target, called, graph_names, opened_once
+from export.view import GraphView
+from export.views.pte import view
 from runtime.engines.executorch import ExecutorchGraph, open_program
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, kind_of
@@ -154,6 +156,11 @@ def operators(path: Path, graph: str) -> Counter[str]:
     return counts
 
 
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    return view(plan(path, graph), graph)
+
+
 def check(path: Path, graph: str) -> None:
     """The contract's rules that can be seen from outside; the others were checked before XNNPACK took its part.
 
@@ -165,4 +172,4 @@ def check(path: Path, graph: str) -> None:
             raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
 
 
-TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE)
+TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE, graph_view=graph_view)
