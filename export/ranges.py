@@ -30,7 +30,7 @@ from runtime.tokenizer import Tokenizer
 from training.model import MusicTrOCR
 
 from .lines import Probe
-from .modules import folded
+from .modules import folded, folded_memory
 from .parity import MOST_TOKENS, read
 from .reference import TorchEngine
 from .target import Target
@@ -154,7 +154,7 @@ PIECES: dict[str, Callable[..., None]] = {
 
 def as_exported(model: MusicTrOCR) -> MusicTrOCR:
     """A copy that computes what the graphs do."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model = copy.deepcopy(folded_memory(model)).eval().requires_grad_(False)
     model.decoder = folded(model.decoder)
     return model
 

@@ -20,6 +20,8 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 )
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.exir.dialects._ops import ops as exir_ops
+from executorch.exir.pass_base import ExportPass
 from executorch.exir.passes import MemoryPlanningPass
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -73,9 +75,17 @@ def eight_bits(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
     return torch.export.export(convert_pt2e(prepared), inputs)
 
 
+class SameSize(ExportPass):
+    """Leaves out expands that change no size: they are left of products of 4 axes, and would copy the caches."""
+
+    def call_operator(self, op: Any, args: Any, kwargs: Any, meta: Any) -> Any:
+        idle = op == exir_ops.edge.aten.expand_copy.default and args[0].data.shape == meta["val"].shape
+        return args[0] if idle else super().call_operator(op, args, kwargs, meta)
+
+
 def lowered(programs: dict[str, torch.export.ExportedProgram]) -> bytes:
     """A file with a method for each program; what XNNPACK can run is its."""
-    edge = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
+    edge = to_edge_transform_and_lower(programs, [SameSize()], partitioner=[XnnpackPartitioner()])
     # The caller's memory is read in place: caches are not copied at every step.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
