@@ -22,7 +22,6 @@ from training.decoder import Decoder, KeysValues
 from training.losses import DENSE
 from training.model import MusicTrOCR
 
-
 SHRUNK = 2.0**-2  # a power of two rounds nothing
 
 

@@ -23,10 +23,9 @@ EVERYWHERE_IN_HALF = dict.fromkeys(FORMATS, HALF)
 
 ERROR, WARNING = "error", "warning"
 
-# Apple's own rules for models that it calls Neural Engine ready; executorch's are in its static llama.
-NEURAL_ENGINE_RULES = (
-    "https://github.com/apple/coreai-models: skills/skills/model-authoring/references/neural_engine_rules.md"
-)
+# What Apple's engineers write for those who author models for the Neural Engine.
+APPLE = "https://github.com/apple/coreai-models/blob/main/skills/skills/model-authoring/references"
+NEURAL_ENGINE_RULES = f"{APPLE}/neural_engine_rules.md"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Rule:
     Attributes:
         what: is found, in words.
         why: it matters.
-        source: where that is known from.
+        source: where that is known from: addresses with spaces between them.
         places: format -> the place that the rule is about; graphs of other formats aren't looked at.
         find: graph -> where it is broken, in words; nothing where it is kept.
         severity: "error" where the graph doesn't run or computes something else, "warning" where it is slow or

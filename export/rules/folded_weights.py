@@ -28,7 +28,7 @@ def product(shape: tuple[int | str, ...]) -> int:
 RULE = Rule(
     what="small weights that become float32 when the graph is loaded",
     why="they save bytes in the file, but neither memory nor time",
-    source="https://github.com/microsoft/onnxruntime/issues/28491; export/quantize.py says why convolutions do so",
+    source="https://github.com/microsoft/onnxruntime/issues/28491",
     places={"onnx": CPU},
     find=find,
     severity=WARNING,

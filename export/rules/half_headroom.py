@@ -15,7 +15,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what=f"less than {LEAST_BITS:g} bit from the highest activation to half precision's highest number",
     why="another line may overflow, and what follows is wrong without being infinite",
-    source="https://github.com/microsoft/onnxruntime/issues/31626; measured by export/ranges.py",
+    source="https://github.com/microsoft/onnxruntime/issues/31626",
     places=EVERYWHERE_IN_HALF,
     find=find,
     needs=(HEADROOM,),

@@ -16,7 +16,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="expands that change no size",
     why="each copies its tensor; they are left of products of 4 axes, which become products of 3",
-    source="https://github.com/pytorch/executorch/pull/10487 (a decoder spent a quarter of its time copying caches)",
+    source="https://github.com/pytorch/executorch/pull/10487",
     places={"pte": CPU, "tflite": CPU, "onnx": CPU},
     find=find,
     severity=WARNING,

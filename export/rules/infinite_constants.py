@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from export.rule import EVERYWHERE_IN_HALF, Rule
+from export.rule import APPLE, EVERYWHERE_IN_HALF, Rule
 from export.view import NUMBERS, OPERATORS, GraphView
 
 HIGHEST_HALF = 65504.0
@@ -17,7 +17,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="constants beyond half precision (-inf, finfo.min)",
     why="a row that is masked whole becomes NaN; -1e4 hides as well",
-    source="https://github.com/apple/coreai-models: skills/skills/model-authoring/references/common_issues.md",
+    source=f"{APPLE}/common_issues.md",
     places=EVERYWHERE_IN_HALF,
     find=find,
     needs=(OPERATORS, NUMBERS),

@@ -18,7 +18,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="elementwise operators on two computed values of different ranks",
     why="the delegate aligns their axes from the left; a masked attention then gives other numbers",
-    source="https://github.com/google-ai-edge/LiteRT/issues/8980, #8593",
+    source="https://github.com/google-ai-edge/LiteRT/issues/8980 https://github.com/google-ai-edge/LiteRT/issues/8593",
     places={"tflite": LITERT_GPU},
     find=find,
     needs=(OPERATORS, SHAPES),

@@ -14,7 +14,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="BROADCAST_TO or GATHER_ND",
     why="the delegate refuses the whole graph",
-    source="https://github.com/google-ai-edge/LiteRT/issues/9191, google-ai-edge/litert-torch#925",
+    source="https://github.com/google-ai-edge/LiteRT/issues/9191 https://github.com/google-ai-edge/litert-torch/issues/925",
     places={"tflite": LITERT_GPU},
     find=find,
 )

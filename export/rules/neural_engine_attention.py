@@ -14,7 +14,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="fused attention",
     why="iOS 26 computes scaled_dot_product_attention inexactly; write it as products and a softmax",
-    source="https://github.com/pytorch/executorch/issues/15833, mended so in pytorch/executorch#16144",
+    source="https://github.com/pytorch/executorch/issues/15833 https://github.com/pytorch/executorch/pull/16144",
     places={"mlprogram": NEURAL_ENGINE},
     find=find,
 )

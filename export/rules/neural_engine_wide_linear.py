@@ -23,7 +23,7 @@ def size(axis: int | str) -> int:
 RULE = Rule(
     what=f"linear maps with more than {MOST} outputs in one piece",
     why="executorch's models for the Neural Engine cut them there",
-    source="https://github.com/pytorch/executorch/pull/8436 (examples/apple/coreml/llama)",
+    source="https://github.com/pytorch/executorch/pull/8436",
     places={"mlprogram": NEURAL_ENGINE},
     find=find,
     severity=WARNING,

@@ -16,7 +16,7 @@ def find(view: GraphView) -> Iterator[str]:
 RULE = Rule(
     what="inputs with variable axes",
     why="the graph goes to the CPU; write one for each size",
-    source=f"{NEURAL_ENGINE_RULES}; https://onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html",
+    source=f"{NEURAL_ENGINE_RULES} https://onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html",
     places={"mlprogram": NEURAL_ENGINE, "onnx": HEXAGON},
     find=find,
     needs=(SHAPES,),

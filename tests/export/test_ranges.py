@@ -108,9 +108,7 @@ def test_not_a_number_counts_as_infinite() -> None:
 
 
 @torch.no_grad()
-def test_what_may_overflow_is_refused_where_activations_are_half_precision(
-    loaded: Loaded, probe: Probe
-) -> None:
+def test_what_may_overflow_is_refused_where_activations_are_half_precision(loaded: Loaded, probe: Probe) -> None:
     model = copy.deepcopy(loaded.model)
     model.decoder.layers[0].feed_up.weight *= 2.0**20
     half = HalfPrecision(model, io_spec(model, loaded.preparation), loaded.tokenizer, probe)

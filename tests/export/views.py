@@ -41,7 +41,9 @@ def one(format_: str, kind: str, before: Value, after: Value, **settings: Any) -
     return graph(format_, node(kind, "x", "y", **settings), x=before, y=after)
 
 
-def product(format_: str, first: Value, second: Value, result: Value, kind: str = "matmul", **settings: Any) -> GraphView:
+def product(
+    format_: str, first: Value, second: Value, result: Value, kind: str = "matmul", **settings: Any
+) -> GraphView:
     return graph(format_, node(kind, "a b", "y", **settings), a=first, b=second, y=result)
 
 
@@ -70,7 +72,9 @@ def dequantized(kind: str, size: int) -> GraphView:
 
 
 def masked(by: float) -> GraphView:
-    return graph("onnx", node("add", "x mask", "y"), x=value(1, 4), mask=constant(1, 4, lowest=by, highest=0), y=value(1, 4))
+    return graph(
+        "onnx", node("add", "x mask", "y"), x=value(1, 4), mask=constant(1, 4, lowest=by, highest=0), y=value(1, 4)
+    )
 
 
 def with_state(slots: int) -> GraphView:
@@ -172,7 +176,10 @@ FIXTURES: dict[str, tuple[list[GraphView], list[GraphView]]] = {
     "coreml_provider_dequantize": ([dequantized("dequantize", 4)], [dequantized("cast", 4)]),
     "folded_weights": (
         [dequantized("dequantize", 2048), dequantized("cast", 2048)],
-        [dequantized("cast", 16), product("onnx", value(1, 64), constant(64, 64, dtype="uint8"), value(1, 64), "linear")],
+        [
+            dequantized("cast", 16),
+            product("onnx", value(1, 64), constant(64, 64, dtype="uint8"), value(1, 64), "linear"),
+        ],
     ),
     "static_windows": (
         [one("onnx", "reshape", value("B", 96, 8, 8), value("B", 2, 4, "w", 4, 96))],
