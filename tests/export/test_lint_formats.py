@@ -128,9 +128,8 @@ def test_a_tflite_file_shows_attention_that_its_gpu_would_compute_wrongly(tmp_pa
 
 
 def test_an_executorch_file_shows_what_its_delegate_leaves_and_says_what_it_hides(tmp_path: Path) -> None:
-    pytest.importorskip("executorch.exir", reason="needs executorch: make setup-phones")
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
+    exir = pytest.importorskip("executorch.exir", reason="needs executorch: make setup-phones")
+    xnnpack = pytest.importorskip("executorch.backends.xnnpack.partition.xnnpack_partitioner")
 
     class Product(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -138,7 +137,7 @@ def test_an_executorch_file_shows_what_its_delegate_leaves_and_says_what_it_hide
 
     exported = torch.export.export(Product().eval(), (torch.zeros(1, 4, 8, 16), torch.zeros(1, 4, 16, 8)))
     path = tmp_path / "product.pte"
-    lowered = to_edge_transform_and_lower({"encode": exported}, partitioner=[XnnpackPartitioner()])
+    lowered = exir.to_edge_transform_and_lower({"encode": exported}, partitioner=[xnnpack.XnnpackPartitioner()])
     path.write_bytes(lowered.to_executorch().buffer)
     view = seen("executorch", path)
     assert "XnnpackBackend" in view.unseen["operators"]
