@@ -39,6 +39,19 @@ def entries(package: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def rules() -> str:
+    """A table of the rules of `omr-export lint`."""
+    from export.rule import RULES
+
+    lines = [["rule", "what it is about", "where", "breaking it", "source"], ["---"] * 5]
+    for name in RULES.names():
+        rule = RULES.get(name)
+        links = ", ".join(f"[{address.rsplit('/', 1)[-1]}]({address})" for address in rule.source.split())
+        summary = Source(ROOT, RULES.folder() / f"{name}.py").summary
+        lines.append([f"`{name}`", summary, ", ".join(dict.fromkeys(rule.places.values())), rule.severity, links])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def folders(parent: str, order: str) -> str:
     """A table of the packages in a folder, in the order of their use: what each is for, its files and registries."""
     present = {init.parent.name for init in (ROOT / parent).glob("*/__init__.py")}

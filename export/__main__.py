@@ -3,6 +3,7 @@
 omr-export --target onnx[,coreml] [--precision fp32,int8] [--checkpoint PATH] --out DIR
 omr-export verify DIR
 omr-export inspect DIR
+omr-export lint DIR
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ PACKAGES = ("torch", "verovio", "onnx", "onnxscript")
 
 USAGE = """omr-export --target NAME[,NAME] [--precision NAME[,NAME]] [--checkpoint PATH] --out DIR
        omr-export verify DIR [--checkpoint PATH]
-       omr-export inspect DIR"""
+       omr-export inspect DIR
+       omr-export lint DIR"""
 
 
 def export_command(arguments: Sequence[str]) -> int:
@@ -85,6 +87,23 @@ def inspect_command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def lint_command(arguments: Sequence[str]) -> int:
+    """Print what rules find in a bundle's graphs; the last line is JSON."""
+    parser = argparse.ArgumentParser(
+        prog="omr-export lint",
+        description="Look for what is known to fail or to be slow: operators, shapes and numbers of every graph. Exit "
+        "code 2 where an artifact breaks a rule about a place that it claims to run in.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
+    options = parser.parse_args(arguments)
+
+    from .lint import lint
+
+    words, report = lint(options.bundle)
+    print(f"{words}\n{json.dumps(report)}")
+    return 0 if report["ok"] else 2
+
+
 def check_packages() -> None:
     """Raises MissingExtraError where the packages of the `export` extra aren't there."""
     for name in PACKAGES:
@@ -95,7 +114,7 @@ def check_packages() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     check_packages()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"verify": verify_command, "inspect": inspect_command}
+    commands = {"verify": verify_command, "inspect": inspect_command, "lint": lint_command}
     command = commands.get(given[0]) if given else None
     return command(given[1:]) if command else export_command(given)
 

@@ -29,6 +29,7 @@ from .graphs import open_engine
 from .lines import Probe
 from .modules import io_spec
 from .parity import gate, measure, read
+from .ranges import HalfPrecision
 from .record import record
 from .reference import TorchEngine
 from .target import TARGETS, Target, size_of
@@ -78,6 +79,7 @@ def export_bundle(
     reference = TorchEngine(loaded.model, spec)
     probe = Probe(loaded.preparation)
     tried = Trial.of(loaded, reference, *trial) if trial else None
+    half = HalfPrecision(loaded.model, spec, loaded.tokenizer, probe)
     artifacts, contents = [], dict[str, Path]()
     tokens: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +91,8 @@ def export_bundle(
             for precision, files in made.items():
                 for graph, path in files.items():
                     target.check(path, graph)
-                numerics = measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
+                numerics = half.numbers(name, target, precision)
+                numerics |= measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
                 engine = open_engine(name, files, spec)
                 if tried is not None:
                     numerics["reading"] = tried.numbers(loaded, engine, f"{name} {precision}")
@@ -132,6 +135,9 @@ def report(target: str, precision: str, numerics: Mapping[str, Any]) -> None:
     worst = min(*numerics["encode"]["psnr_db"].values(), *decode["psnr_db"].values(), decode["cached_psnr_db"])
     same = f"{decode['top1_percent']} % of {decode['positions']} tokens as PyTorch's"
     say(f"{target} {precision}: {worst} dB at worst, {same}")
+    if "headroom" in numerics:
+        found = numerics["headroom"]
+        say(f"{target} {precision}: activations stay {found['bits']} bits under half precision's highest number")
     if "reading" in numerics:
         found = numerics["reading"]
         say(

@@ -48,10 +48,12 @@ def figures(bundle: Bundle) -> Iterator[tuple[str, ...]]:
     for artifact in bundle.manifest.artifacts:
         for graph, found in artifact.numerics.items():
             for name, value in found.items():
-                yield f"{artifact.target} {artifact.precision}", graph, name, in_words(value)
+                yield f"{artifact.target} {artifact.precision}", graph, name, in_words(name, value)
 
 
-def in_words(value: Any) -> str:
+def in_words(name: str, value: Any) -> str:
+    if name == "highest":
+        return ", ".join(f"{operator} {magnitude:g}" for operator, magnitude in list(value.items())[:3])
     if isinstance(value, dict):
         worst = min(value, key=lambda name: value[name])
         return f"{value[worst]} at worst ({worst})"

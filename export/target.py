@@ -22,6 +22,8 @@ from runtime.registry import Registry
 from runtime.rows import Graph
 from training.model import MusicTrOCR
 
+from .view import GraphView
+
 TARGETS = Registry("export.targets", "TARGET", "target")
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,6 +46,9 @@ class Target:
             take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
             memory; without S, there is a `decode_S` for each cache size.
         minimum_os: oldest system that runs it, empty where any does.
+        graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
+        runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
+        half: precisions whose activations are float16.
     """
 
     precisions: tuple[str, ...]
@@ -53,6 +58,9 @@ class Target:
     check: Callable[[Path, str], None]
     variable: tuple[str, ...] = ("B", "W", "S")
     minimum_os: str = ""
+    graph_view: Callable[[Path, str], GraphView] | None = None
+    runs_on: tuple[str, ...] = ("CPU",)
+    half: tuple[str, ...] = ()
 
 
 def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, ...]]:

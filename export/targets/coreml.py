@@ -29,6 +29,8 @@ from export.mil import Program, input_names
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.target import Files, Run, Target, graph_names, opened_once
+from export.view import GraphView
+from export.views.mil import view
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, TensorSpec, kind_of
 from training.backbone import get_backbone
@@ -136,6 +138,13 @@ def operators(path: Path, _graph: str) -> Counter[str]:
     return opened(path).operators()
 
 
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    inputs = ct.utils.load_spec(str(path)).description.input
+    listed = any(item.type.multiArrayType.HasField("enumeratedShapes") for item in inputs)
+    return view(opened(path), graph, listed)
+
+
 def check(path: Path, graph: str) -> None:
     """The contract's rules for graphs.
 
@@ -167,4 +176,7 @@ def is_weight(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0
 
 
-TARGET = Target(("fp32", "fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16")
+TARGET = Target(
+    ("fp32", "fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
+    graph_view=graph_view, half=("fp16", "int8"),
+)  # fmt: skip

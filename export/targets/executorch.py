@@ -20,6 +20,8 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 )
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.exir.dialects._ops import ops as exir_ops
+from executorch.exir.pass_base import ExportPass
 from executorch.exir.passes import MemoryPlanningPass
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -27,6 +29,8 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.target import Files, Run, Target, called, graph_names, opened_once
+from export.view import GraphView
+from export.views.pte import view
 from runtime.engines.executorch import ExecutorchGraph, open_program
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, kind_of
@@ -71,9 +75,17 @@ def eight_bits(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
     return torch.export.export(convert_pt2e(prepared), inputs)
 
 
+class SameSize(ExportPass):
+    """Leaves out expands that change no size: they are left of products of 4 axes, and would copy the caches."""
+
+    def call_operator(self, op: Any, args: Any, kwargs: Any, meta: Any) -> Any:
+        idle = op == exir_ops.edge.aten.expand_copy.default and args[0].data.shape == meta["val"].shape
+        return args[0] if idle else super().call_operator(op, args, kwargs, meta)
+
+
 def lowered(programs: dict[str, torch.export.ExportedProgram]) -> bytes:
     """A file with a method for each program; what XNNPACK can run is its."""
-    edge = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
+    edge = to_edge_transform_and_lower(programs, [SameSize()], partitioner=[XnnpackPartitioner()])
     # The caller's memory is read in place: caches are not copied at every step.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
@@ -154,6 +166,11 @@ def operators(path: Path, graph: str) -> Counter[str]:
     return counts
 
 
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    return view(plan(path, graph), graph)
+
+
 def check(path: Path, graph: str) -> None:
     """The contract's rules that can be seen from outside; the others were checked before XNNPACK took its part.
 
@@ -165,4 +182,4 @@ def check(path: Path, graph: str) -> None:
             raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
 
 
-TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE)
+TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE, graph_view=graph_view)

@@ -17,6 +17,8 @@ from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.quantize import quantize
 from export.target import Arrays, Files, Run, Target
+from export.view import GraphView
+from export.views.onnx import view
 from runtime.engines.onnx import open_session
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec
@@ -101,6 +103,11 @@ def operators(path: Path, _graph: str = "") -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
 
 
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    return view(onnx.load(path), graph)
+
+
 def check(path: Path, graph: str) -> None:
     """The contract's rules for graphs.
 
@@ -123,4 +130,4 @@ def memory_projections(proto: onnx.ModelProto) -> list[str]:
     return memory_products(nodes, weights, memory, PROJECTIONS)
 
 
-TARGET = Target(("fp32", "int8"), convert, load, operators, check)
+TARGET = Target(("fp32", "int8"), convert, load, operators, check, graph_view=graph_view)

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.target import Files, Run, Target, called, graph_names, opened_once
+from export.view import GraphView
+from export.views.tflite import view
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, kind_of
@@ -135,6 +137,11 @@ def operators(path: Path, graph: str) -> Counter[str]:
     return Counter(node.kind for node in nodes(model, subgraph))
 
 
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    return view(*signature(path, graph), graph)
+
+
 def check(path: Path, graph: str) -> None:
     """The contract's rules for graphs.
 
@@ -160,4 +167,4 @@ def held(model: Any, tensor: Any) -> bool:
     return data.data is not None and len(data.data) > 0 or bool(data.size)
 
 
-TARGET = Target(("fp32", "fp16", "int8"), convert, load, operators, check, VARIABLE)
+TARGET = Target(("fp32", "fp16", "int8"), convert, load, operators, check, VARIABLE, graph_view=graph_view)

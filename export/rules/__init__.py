@@ -1,0 +1,1 @@
+"""One rule of `omr-export lint` a file; see `export.rule`."""
