@@ -93,15 +93,16 @@ def export_bundle(
                     target.check(path, graph)
                 numerics = half.numbers(name, target, precision)
                 numerics |= measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
-                engine = open_engine(name, files, spec)
-                if tried is not None:
+                # What nothing here can run must read on the device as PyTorch does here.
+                engine = reference if target.delegate else open_engine(name, files, spec)
+                if tried is not None and not target.delegate:
                     numerics["reading"] = tried.numbers(loaded, engine, f"{name} {precision}")
                 report(name, precision, numerics)
                 gate(name, precision, numerics, "; nothing was written")
                 found = self_test(engine, probe, loaded)
                 tokens[precision if tokens.get(precision, found) == found else f"{name} {precision}"] = found
                 graphs = {graph: path.name for graph, path in files.items()}
-                artifacts.append(Artifact(name, precision, graphs, numerics, target.minimum_os))
+                artifacts.append(Artifact(name, precision, graphs, numerics, target.minimum_os, dict(target.axes)))
                 contents |= {path.name: path for path in files.values()}
         picture = cv2.imencode(".png", probe.lines[SELF_TEST_LINE])[1].tobytes()
         manifest = Manifest(
@@ -132,6 +133,9 @@ def refuse_other_folder(out: Path) -> None:
 def report(target: str, precision: str, numerics: Mapping[str, Any]) -> None:
     """One artifact's figures in a line or two."""
     decode = numerics["decode"]
+    if "psnr_db" not in decode:
+        outside = ", ".join(decode["outside"]) or "nothing"
+        return say(f"{target} {precision}: {decode['numerics']}; {outside} stands outside {decode['delegate']}")
     worst = min(*numerics["encode"]["psnr_db"].values(), *decode["psnr_db"].values(), decode["cached_psnr_db"])
     same = f"{decode['top1_percent']} % of {decode['positions']} tokens as PyTorch's"
     say(f"{target} {precision}: {worst} dB at worst, {same}")

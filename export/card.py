@@ -71,8 +71,9 @@ def files(manifest: Manifest, sizes: Mapping[str, int]) -> str:
         for name, graphs in artifact.held().items():
             kinds = dict.fromkeys(map(kind_of, graphs))
             found = [artifact.numerics[kind] for kind in kinds]
-            agreement = f"{min(min(numbers['psnr_db'].values()) for numbers in found)} dB at worst"
-            if "decode" in kinds:
+            values = [value for numbers in found for value in numbers.get("psnr_db", {}).values()]
+            agreement = f"{min(values)} dB at worst" if values else found[0]["numerics"]
+            if values and "decode" in kinds:
                 decode = artifact.numerics["decode"]
                 agreement += f", {decode['top1_percent']} % of {decode['positions']} tokens the same"
             row = (artifact.target, artifact.precision, f"`{name}`", f"{sizes[name] / 1e6:.2f} MB", agreement)

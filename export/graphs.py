@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engine import ENGINES, Engine
-from runtime.errors import MissingExtraError
+from runtime.errors import UnavailableError
 from runtime.io_spec import IOSpec, graph_for, pad_memory
 from runtime.rows import RowsEngine, Values
 
@@ -73,10 +74,14 @@ def engine_of(graphs: Graphs) -> RowsEngine:
 
 
 def open_engine(target: str, files: Mapping[str, Path], spec: IOSpec) -> Engine:
-    """The runtime's engine of an artifact, one thread; where it can't run here, the target's own way to run graphs."""
-    if target in ENGINES.names():
-        with suppress(MissingExtraError):
-            engine: Engine = ENGINES.get(target)(files, spec, 1)
-            return engine
+    """The runtime's engine of an artifact, one thread; where it can't run here, the target's own way to run graphs.
+
+    Args:
+        spec: with the axes of the artifact; without any, those that the target writes now are taken.
+    """
     entry: Target = TARGETS.get(target)
-    return engine_of(Graphs(entry, files, spec))
+    if target in ENGINES.names():
+        with suppress(UnavailableError):
+            engine: Engine = ENGINES.get(target)(files, replace(spec, axes=spec.axes or dict(entry.axes)), 1)
+            return engine
+    return entry.engine(files, spec) if entry.engine else engine_of(Graphs(entry, files, spec))

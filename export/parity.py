@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from runtime.decode import greedy
 from runtime.engine import Engine, Floats
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec
+from runtime.io_spec import IOSpec, kind_of
 from runtime.tokenizer import Tokenizer
 from training.model import MusicTrOCR
 
@@ -35,6 +35,7 @@ MIN_TOP1 = 90.0  # percent of the tokens
 # By precision, where more is asked for than MIN_TOP1: dB of every output, percent of the tokens.
 LEAST = {"fp32": (MIN_PSNR, MIN_TOP1), "fp16": (40.0, 99.0)}
 MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
+NOT_EXECUTED = "not executed here"
 REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
 MOST_TOKENS = 96  # of each reading
 
@@ -177,6 +178,8 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
     """What keeps an artifact from being written, in words."""
     decode = numerics["decode"]
     least_psnr, least_top1 = LEAST.get(precision, (0.0, MIN_TOP1))
+    if "psnr_db" not in decode:
+        return  # nothing was measured, as the figures say
     if precision in LEAST:
         for graph in ("encode", "decode"):
             for name, value in numerics[graph]["psnr_db"].items():
@@ -211,6 +214,8 @@ def measure(
 ) -> dict[str, Any]:
     """All figures of one artifact: graph name -> what was measured."""
     entry: Target = TARGETS.get(target)
+    if entry.delegate:
+        return unmeasured(entry, files)
     graphs = Graphs(entry, files, spec)
     engine = open_engine(target, files, spec)
     narrow = probe.pair(spec.widths[0])
@@ -219,3 +224,18 @@ def measure(
         "decode": decoder_numbers(model, spec, graphs.decode, narrow)
         | readings(model, engine, probe.batches(), tokenizer),
     }
+
+
+def unmeasured(target: Target, files: Mapping[str, Path]) -> dict[str, Any]:
+    """What stands in the place of figures where nothing here can run the graphs: that, and what they consist of.
+
+    Returns:
+        By kind of graph: `numerics`, the words "not executed here"; `delegate`, what runs them; `outside`, operators
+        that it doesn't.
+    """
+    found: dict[str, Any] = {}
+    for graph, path in files.items():
+        outside = set(target.operators(path, graph)) - {target.delegate}
+        row = found.setdefault(kind_of(graph), {"numerics": NOT_EXECUTED, "delegate": target.delegate, "outside": []})
+        row["outside"] = sorted({*row["outside"], *outside})
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engine import Engine
 from runtime.errors import OmrError
 from runtime.io_spec import IOSpec
 from runtime.registry import Registry
@@ -49,6 +50,12 @@ class Target:
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
         runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
         half: precisions whose activations are float16.
+        axes: how its graphs store keys and values, see `runtime.axes`; empty: as the contract has them. `load` takes
+            and gives the contract's axes all the same.
+        engine: (files, sizes) -> the runtime's engine of this target over programs that are evaluated, for machines
+            where it can't run itself. Without it an engine is made of `load` there.
+        delegate: what runs all of its graphs and can't be run or evaluated here, so that nothing is measured; the
+            manifest says so.
     """
 
     precisions: tuple[str, ...]
@@ -61,6 +68,9 @@ class Target:
     graph_view: Callable[[Path, str], GraphView] | None = None
     runs_on: tuple[str, ...] = ("CPU",)
     half: tuple[str, ...] = ()
+    axes: Mapping[str, str] = field(default_factory=dict)
+    engine: Callable[[Mapping[str, Path], IOSpec], Engine] | None = None
+    delegate: str = ""
 
 
 def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError
+from .errors import UnavailableError
 from .io_spec import IOSpec
 from .manifest import Artifact, Bundle
 from .registry import Registry
@@ -83,20 +83,22 @@ def load_engine(
         threads: most threads to use; 0 leaves it to the engine.
 
     Raises:
-        OmrError: no such engine, or its package isn't installed.
+        OmrError: no such engine, or it can't run here.
         BundleError: the bundle holds nothing of the kind.
     """
-    names = [ENGINES.check(engine)] if engine else _runnable(bundle)
+    if engine:
+        ENGINES.get(engine)  # refuses what can't run here, whatever the bundle holds
+    names = [engine] if engine else _runnable(bundle)
     artifact = bundle.manifest.choose(names, precision)
     factory: EngineFactory = ENGINES.get(artifact.target)
-    return factory(bundle.paths(artifact), bundle.manifest.io, threads), artifact
+    return factory(bundle.paths(artifact), bundle.manifest.io_of(artifact), threads), artifact
 
 
 def _runnable(bundle: Bundle) -> list[str]:
-    """The bundle's targets that have an engine whose packages are installed here.
+    """The bundle's targets that have an engine which can run here.
 
     Raises:
-        MissingExtraError: none has; about the bundle's first target.
+        UnavailableError: none has; about the bundle's first target.
     """
     known = [a.target for a in bundle.manifest.artifacts if a.target in ENGINES.names()]
     names, problem = [], None
@@ -104,7 +106,7 @@ def _runnable(bundle: Bundle) -> list[str]:
         try:
             ENGINES.get(name)
             names.append(name)
-        except MissingExtraError as error:
+        except UnavailableError as error:
             problem = problem or error
     if problem and not names:
         raise problem

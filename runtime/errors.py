@@ -23,8 +23,16 @@ class ConfigError(OmrError):
     """A configuration with an unknown key or a value out of range."""
 
 
-class MissingExtraError(OmrError):
+class UnavailableError(OmrError):
+    """A part that can't run here."""
+
+
+class MissingExtraError(UnavailableError):
     """A part that needs a package which isn't installed."""
+
+
+class OtherSystemError(UnavailableError):
+    """A part of another operating system."""
 
 
 OURS = ("runtime", "training", "export", "mobile_bench")

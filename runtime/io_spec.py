@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .axes import axes_of, stored_shape
 from .errors import BundleError
 
 GRAPHS = ("encode", "decode")
@@ -93,6 +94,7 @@ class IOSpec:
         columns: width of each part of `column_logits` in order, e.g. {"symbol": 40, "position": 50}; empty
             where the model has no column head.
         float_dtype, integer_dtype: of all real and whole numbers that cross the border.
+        axes: how a target's graphs store "keys" and "values", see `runtime.axes`; empty: as they stand here.
     """
 
     layers: int
@@ -107,6 +109,7 @@ class IOSpec:
     columns: dict[str, int] = field(default_factory=dict)
     float_dtype: str = "float32"
     integer_dtype: str = "int64"
+    axes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.memory) != len(self.widths):
@@ -141,6 +144,10 @@ class IOSpec:
 
     def output_names(self, graph: str) -> list[str]:
         return [spec.name for spec in self.output_spec(graph)]
+
+    def stored(self, item: TensorSpec) -> TensorSpec:
+        """An input or output with the axes that the graph itself has."""
+        return replace(item, shape=stored_shape(item.shape, axes_of(item.name, self.axes)))
 
     def dynamic_axes(self, graph: str) -> dict[str, dict[int, str]]:
         """Variable axes of every input and output: name -> axis -> dimension name."""

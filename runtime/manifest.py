@@ -51,6 +51,7 @@ class Artifact:
             a folder where the format is one; several graphs may lie in one file.
         numerics: graph name -> what the parity check measured against PyTorch fp32.
         minimum_os: oldest system that runs it, e.g. "iOS 16"; empty where any does.
+        axes: how its graphs store "keys" and "values", e.g. {"keys": "B S 1 (h d)"}; empty: as `io` says.
     """
 
     target: str
@@ -58,6 +59,7 @@ class Artifact:
     files: dict[str, str]
     numerics: dict[str, Any] = field(default_factory=dict)
     minimum_os: str = ""
+    axes: dict[str, str] = field(default_factory=dict)
 
     def held(self) -> dict[str, list[str]]:
         """File or folder name -> the graphs in it."""
@@ -134,6 +136,10 @@ class Manifest:
         values["artifacts"] = tuple(Artifact(**entry) for entry in data["artifacts"])
         values["self_test"] = SelfTest(**data["self_test"]) if data.get("self_test") else None
         return cls(**values)
+
+    def io_of(self, artifact: Artifact) -> IOSpec:
+        """The contract's sizes, and how this artifact stores keys and values."""
+        return replace(self.io, axes=artifact.axes)
 
     def named_files(self) -> set[str]:
         """Every file the manifest refers to."""

@@ -9,10 +9,13 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import platform
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingExtraError, OmrError
+from .errors import MissingExtraError, OmrError, OtherSystemError
+
+SYSTEMS = {"Darwin": "macOS"}  # how people call them
 
 OUR_PACKAGES = ("runtime", "training", "export", "mobile_bench")
 
@@ -60,24 +63,31 @@ class Registry:
         Raises:
             OmrError: unknown name.
             MissingExtraError: the entry needs a package that isn't installed.
+            OtherSystemError: the entry needs another operating system.
         """
         module_name = f"{self.package}.{self.check(name)}"
+        system = self._constant(name, "SYSTEM")
+        if system and system != platform.system():
+            raise OtherSystemError(
+                f"{self.noun} {name!r} runs on {SYSTEMS.get(system, system)} alone, this is "
+                f"{SYSTEMS.get(platform.system(), platform.system())}; choose another one"
+            )
         try:
             module = importlib.import_module(module_name)
         except ImportError as error:
             missing = (error.name or "").split(".")[0]
             if not missing or missing in OUR_PACKAGES:
                 raise
-            extra = self._extra(name)
+            extra = self._constant(name, "EXTRA")
             install = f"pip install -e '.[{extra}]'" if extra else f"pip install {missing}"
             raise MissingExtraError(f"{self.noun} {name!r} needs {missing}: {install}") from error
         return getattr(module, self.attribute)
 
-    def _extra(self, name: str) -> str | None:
-        """The `EXTRA = "..."` constant of an entry's file, read without running it."""
+    def _constant(self, name: str, constant: str) -> str | None:
+        """A text constant of an entry's file, as `EXTRA = "..."`, read without running it."""
         tree = ast.parse((self.folder() / f"{name}.py").read_text(encoding="utf-8"))
         for node in tree.body:
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "EXTRA" for t in node.targets):
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == constant for t in node.targets):
                 value = ast.literal_eval(node.value)
                 return str(value) if value else None
         return None

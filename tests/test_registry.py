@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
 import pytest
 
-from runtime.errors import MissingExtraError, OmrError
-from runtime.registry import Registry
+from runtime.errors import MissingExtraError, OmrError, OtherSystemError, UnavailableError
+from runtime.registry import SYSTEMS, Registry
 from tests.source import ROOT, Source, project, registries
 
 OURS = registries()
 ENTRIES = [(package, name) for package in OURS for name in Registry(package, *OURS[package]).names()]
-KNOWN = "apple, banana, cherry, damson, elder"
+HERE = SYSTEMS.get(platform.system(), platform.system())
+KNOWN = "apple, banana, cherry, damson, elder, fig, grape"
 
 
 @pytest.fixture
@@ -28,6 +30,8 @@ def fruit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
         "banana": "EXTRA = 'tropical'\nimport no_such_distribution.core\nFRUIT = 'a banana'",
         "cherry": "import no_such_distribution",
         "damson": "import training.no_such_module",
+        "fig": "SYSTEM = 'Plan9'\nEXTRA = 'tropical'\nimport no_such_distribution",
+        "grape": f"SYSTEM = {platform.system()!r}\nFRUIT = 'a grape'",
         "elder": "EXTRA = 'tropical'\nraise AssertionError('imported')",
     }
     for name, text in files.items():
@@ -39,7 +43,7 @@ def fruit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def test_listing_names_imports_no_entry(fruit: Registry) -> None:
-    assert fruit.names() == ["apple", "banana", "cherry", "damson", "elder"]
+    assert fruit.names() == KNOWN.split(", ")
     assert not [name for name in sys.modules if name.startswith("fruit_room.fruits.")]
 
 
@@ -53,6 +57,7 @@ def test_an_entry_is_the_attribute_of_its_file(fruit: Registry) -> None:
         ("appel", OmrError, f"no fruit called 'appel'; did you mean 'apple'? (known: {KNOWN})"),
         ("xyz", OmrError, f"no fruit called 'xyz' (known: {KNOWN})"),
         ("banana", MissingExtraError, "fruit 'banana' needs no_such_distribution: pip install -e '.[tropical]'"),
+        ("fig", OtherSystemError, f"fruit 'fig' runs on Plan9 alone, this is {HERE}; choose another one"),
         ("cherry", MissingExtraError, "fruit 'cherry' needs no_such_distribution: pip install no_such_distribution"),
     ],
 )
@@ -62,6 +67,10 @@ def test_a_wrong_name_or_a_missing_extra_is_one_sentence(
     with pytest.raises(kind) as caught:
         fruit.get(name)
     assert str(caught.value) == message
+
+
+def test_an_entry_of_this_system_is_got(fruit: Registry) -> None:
+    assert fruit.get("grape") == "a grape"
 
 
 def test_an_entry_that_is_broken_is_not_called_a_missing_extra(fruit: Registry) -> None:
@@ -84,8 +93,8 @@ def test_every_entry_loads_or_names_the_extra_it_needs(package: str, name: str) 
     attribute, noun = OURS[package]
     try:
         entry = Registry(package, attribute, noun).get(name)
-    except MissingExtraError as error:
-        assert str(error).startswith(f"{noun} {name!r} needs ")
+    except UnavailableError as error:
+        assert str(error).startswith((f"{noun} {name!r} needs ", f"{noun} {name!r} runs on "))
     else:
         assert entry is not None
 

@@ -1,5 +1,8 @@
 """Core ML ML Programs for iOS 16 and later: fp32, fp16, and int8 weights with fp16 activations.
 
+Decoders are laid out for the Neural Engine (`export.neural_engine`); a package's metadata tells the axes of keys and
+values, and the number of heads.
+
 A package holds a decoder for one cache size, or an encoder: for every width bucket (enumerated shapes) where the
 backbone is a CNN, else for one, since a transformer's positions are fixed when it is traced. The parity check runs each
 bucket. Packages are converted from `torch.jit.trace`. Core ML runs on Apple's systems alone; elsewhere `export.mil`
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +27,21 @@ import torch
 from coremltools.converters.mil import Builder
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import register_torch_op
+from numpy.typing import NDArray
 from torch import nn
 
 from export.mil import Program, input_names
-from export.modules import modules
+from export.mil_state import State
+from export.neural_engine import modules, plain_attention
 from export.products import Node, memory_products, refuse_weights
-from export.target import Files, Run, Target, graph_names, opened_once
+from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.view import GraphView
 from export.views.mil import view
+from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.engines.coreml import engine_of
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, TensorSpec, kind_of
+from runtime.rows import RowsEngine
 from training.backbone import get_backbone
 from training.model import MusicTrOCR
 
@@ -42,6 +51,7 @@ VARIABLE: tuple[str, ...] = ()
 FEWEST = 2048  # weights of a tensor that becomes int8
 FULL = ("image", "logits", "column_logits")  # fp32 at the border at every precision
 PRODUCTS = ("linear", "matmul", "conv", "einsum")
+HEADS = "heads"  # in a package's metadata, beside the axes
 
 opened = opened_once(Program)
 
@@ -60,9 +70,9 @@ def _int(context: Any, node: Any) -> None:
 def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
     """Write `NAME.PRECISION.mlpackage` for each package and precision."""
     files: dict[str, Files] = {precision: {} for precision in precisions}
-    parts = modules(model)
+    parts, spec = modules(model), replace(spec, axes=NEURAL_ENGINE)
     for name, graphs in packages(spec, get_backbone(model.params.vision_model_name).family == "CNN").items():
-        traced = trace(parts[kind_of(name)], spec, graphs[len(graphs) // 2])
+        traced = trace(parts[kind_of(name)], spec, spec.input_spec(graphs[len(graphs) // 2], B=1))
         for precision in precisions:
             path = folder / f"{name}.{precision}.mlpackage"
             convert_graphs(traced, spec, graphs, precision).save(str(path))
@@ -79,35 +89,57 @@ def packages(spec: IOSpec, any_width: bool) -> dict[str, tuple[str, ...]]:
     return {"encode": graphs["encode"], **{name: (name,) for name in graphs["decode"]}}
 
 
-def trace(module: nn.Module, spec: IOSpec, graph: str) -> Any:
-    """The graph as TorchScript at its own sizes, one row."""
-    inputs = [torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(graph)]
-    with warnings.catch_warnings(), torch.no_grad():
+def trace(module: nn.Module, spec: IOSpec, items: Sequence[TensorSpec]) -> Any:
+    """A module as TorchScript, for inputs of these sizes."""
+    inputs = [torch.from_numpy(spec.stored(item).zeros()) for item in items]
+    with warnings.catch_warnings(), torch.no_grad(), plain_attention():
         warnings.simplefilter("ignore")  # sizes become constants, which is meant
         return torch.jit.trace(module, tuple(inputs), check_trace=False)
 
 
 def convert_graphs(traced: Any, spec: IOSpec, graphs: Sequence[str], precision: str) -> Any:
     """An ML Program with the contract's names that takes the sizes of `graphs`."""
-    full = precision == "fp32"
     middle = graphs[len(graphs) // 2]
-    shapes = zip(*(map(shape_of, spec.input_spec(graph)) for graph in graphs), strict=True)  # by input
+    shapes = zip(*(shapes_of(spec, graph) for graph in graphs), strict=True)  # by input
+    items = [
+        (item, flexible(sizes, default))
+        for item, sizes, default in zip(spec.input_spec(middle), shapes, shapes_of(spec, middle), strict=True)
+    ]
+    return ml_program(traced, spec, items, spec.output_spec(middle), precision)
+
+
+def ml_program(
+    traced: Any, spec: IOSpec, inputs: Sequence[tuple[TensorSpec, Any]], outputs: Sequence[TensorSpec], precision: str,
+    **settings: Any,
+) -> Any:  # fmt: skip
+    """An ML Program with these inputs, of these shapes, and outputs.
+
+    Args:
+        settings: for coremltools besides: another system, states.
+    """
+    full = precision == "fp32"
+    takes = [ct.TensorType(name=item.name, shape=shape, dtype=border_type(item, full)) for item, shape in inputs]
+    gives = [ct.TensorType(name=item.name, dtype=border_type(item, full)) for item in outputs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coremltools 9.0 looks for the range of casts to int32, and overflows
         program = ct.convert(
-            traced, convert_to="mlprogram", minimum_deployment_target=ct.target.iOS16, skip_model_load=True,
-            inputs=[
-                ct.TensorType(name=item.name, shape=flexible(sizes, shape_of(item)), dtype=border_type(item, full))
-                for item, sizes in zip(spec.input_spec(middle), shapes, strict=True)
-            ],
-            outputs=[ct.TensorType(name=item.name, dtype=border_type(item, full)) for item in spec.output_spec(middle)],
+            traced, convert_to="mlprogram", skip_model_load=True, inputs=takes, outputs=gives,
             compute_precision=ct.precision.FLOAT32 if full else ct.precision.FLOAT16,
+            **{"minimum_deployment_target": ct.target.iOS16, **settings},
         )  # fmt: skip
-    return eight_bits(program) if precision == "int8" else program
+    program = eight_bits(program) if precision == "int8" else program
+    return described(program, spec)
 
 
-def shape_of(item: TensorSpec) -> tuple[int, ...]:
-    return tuple(int(size) for size in item.sized({"B": 1}).shape)
+def described(program: Any, spec: IOSpec) -> Any:
+    """The same, with its axes and number of heads in its metadata."""
+    program.user_defined_metadata.update({**spec.axes, HEADS: str(spec.heads)})
+    return program
+
+
+def shapes_of(spec: IOSpec, graph: str) -> list[tuple[int, ...]]:
+    """Of a graph's inputs, one row."""
+    return [tuple(int(size) for size in spec.stored(item).shape) for item in spec.input_spec(graph, B=1)]
 
 
 def flexible(shapes: Sequence[tuple[int, ...]], default: tuple[int, ...]) -> Any:
@@ -130,7 +162,30 @@ def eight_bits(program: Any) -> Any:
 
 def load(path: Path, _graph: str) -> Run:
     """See `Target.load`."""
-    return opened(path)
+    return in_contract(opened(path))
+
+
+def in_contract(program: Program, state: State | None = None) -> Run:
+    """A program that takes and gives keys and values in the contract's axes; with a state it changes that."""
+    axes, heads = axes_in(program), int(program.metadata.get(HEADS, 1))
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        stored = {name: as_stored(value, axes_of(name, axes)) for name, value in inputs.items()}
+        found = program(stored, state)
+        return {name: as_contract(value, axes_of(name, axes), heads) for name, value in found.items()}
+
+    return run
+
+
+def open_engine(files: Mapping[str, Path], spec: IOSpec) -> RowsEngine:
+    """The runtime's engine, with evaluated programs instead of Core ML's."""
+    program = opened(next(iter(files.values())))
+    return engine_of(files, replace(spec, axes=axes_in(program)), lambda path, _function: opened(path))
+
+
+def axes_in(program: Program) -> dict[str, str]:
+    """How a package says that it stores keys and values; nothing where it says none, as older ones."""
+    return {name: program.metadata[name] for name in NEURAL_ENGINE if name in program.metadata}
 
 
 def operators(path: Path, _graph: str) -> Counter[str]:
@@ -151,13 +206,21 @@ def check(path: Path, graph: str) -> None:
     Raises:
         BundleError: a name differs from the contract's, or a decoder computes keys or values of the memory.
     """
-    program = opened(path)
+    check_decoder(path.name, opened(path), graph, ("token", "logits", "new_k_0"))
+
+
+def check_decoder(where: str, program: Program, graph: str, expected: Sequence[str]) -> None:
+    """What `check` does, where `graph` is a decoder.
+
+    Raises:
+        BundleError: an expected name isn't there, or it computes keys or values of the memory.
+    """
     names = {*program.function.inputs, *(var.name for var in program.function.outputs)}
     if kind_of(graph) != "decode":
         return
-    if not {"token", "logits", "new_k_0"} <= names:
-        raise BundleError(f"{path.name} is no decoder of the contract: it has {', '.join(sorted(names)[:4])}, ..")
-    refuse_weights(path.name, memory_projections(program))
+    if not names.issuperset(expected):
+        raise BundleError(f"{where} is no decoder of the contract: it has {', '.join(sorted(names)[:4])}, ..")
+    refuse_weights(where, memory_projections(program))
 
 
 def memory_projections(program: Program) -> list[str]:
@@ -179,4 +242,5 @@ def is_weight(value: Any) -> bool:
 TARGET = Target(
     ("fp32", "fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
     graph_view=graph_view, half=("fp16", "int8"),
+    axes=NEURAL_ENGINE, engine=open_engine,
 )  # fmt: skip

@@ -6,9 +6,11 @@ lowered.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,6 @@ from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.dialects._ops import ops as exir_ops
 from executorch.exir.pass_base import ExportPass
 from executorch.exir.passes import MemoryPlanningPass
-from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from export.modules import modules
@@ -44,26 +45,38 @@ VARIABLE: tuple[str, ...] = ()
 
 def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
     """Write `model.PRECISION.pte` for each precision."""
-    parts = {kind: part.requires_grad_(False) for kind, part in modules(model).items()}
-    graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
     files = {}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # deprecations inside ExecuTorch 1.5
-        exact = {name: exported(parts[kind_of(name)], spec, name) for name in graphs}
+    with quiet():
+        exact = exported(model, spec)
         for precision in precisions:
             path = folder / f"model.{precision}.pte"
             programs = {name: eight_bits(program) for name, program in exact.items()} if precision == "int8" else exact
-            path.write_bytes(lowered(programs))
-            files[precision] = dict.fromkeys(graphs, path)
+            path.write_bytes(lowered(programs, XnnpackPartitioner()))
+            files[precision] = dict.fromkeys(exact, path)
     return files
 
 
-def exported(module: nn.Module, spec: IOSpec, name: str) -> torch.export.ExportedProgram:
-    """One graph of one row, checked."""
-    inputs = tuple(torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(name))
-    program = torch.export.export(module, inputs)
-    refuse_products(program, name)
-    return program
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """ExecuTorch 1.5 warns of deprecations inside itself, and its partitioners tell of every node."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, torch.export.ExportedProgram]:
+    """Every graph, of one row, checked."""
+    parts = {kind: part.requires_grad_(False) for kind, part in modules(model).items()}
+    programs = {}
+    for name in [name for group in graph_names(spec, VARIABLE).values() for name in group]:
+        inputs = tuple(torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(name))
+        programs[name] = torch.export.export(parts[kind_of(name)], inputs)
+        refuse_products(programs[name], name)
+    return programs
 
 
 def eight_bits(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -83,9 +96,9 @@ class SameSize(ExportPass):
         return args[0] if idle else super().call_operator(op, args, kwargs, meta)
 
 
-def lowered(programs: dict[str, torch.export.ExportedProgram]) -> bytes:
-    """A file with a method for each program; what XNNPACK can run is its."""
-    edge = to_edge_transform_and_lower(programs, [SameSize()], partitioner=[XnnpackPartitioner()])
+def lowered(programs: dict[str, torch.export.ExportedProgram], partitioner: Any) -> bytes:
+    """A file with a method for each program; what the partitioner's delegate can run is its."""
+    edge = to_edge_transform_and_lower(programs, [SameSize()], partitioner=[partitioner])
     # The caller's memory is read in place: caches are not copied at every step.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
@@ -140,20 +153,20 @@ def sizes(meta: Any, graph: str) -> IOSpec:
 
 @opened_once
 def unpacked(path: Path) -> Any:
-    """A file as ExecuTorch's schema has it."""
-    return deserialize_pte_binary(path.read_bytes()).program
+    """A file as ExecuTorch's schema has it: the program, and data that its delegates name."""
+    return deserialize_pte_binary(path.read_bytes())
 
 
 def plan(path: Path, graph: str) -> Any:
     """How a method is executed."""
-    for found in unpacked(path).execution_plan:
+    for found in unpacked(path).program.execution_plan:
         if found.name == graph:
             return found
     raise BundleError(f"{path} holds no graph {graph}; export it again")
 
 
 def operators(path: Path, graph: str) -> Counter[str]:
-    """See `Target.operators`; what XNNPACK runs counts as one."""
+    """See `Target.operators`; what a delegate runs counts as one."""
     found = plan(path, graph)
     counts: Counter[str] = Counter()
     for chain in found.chains:

@@ -11,7 +11,7 @@ import pytest
 from export.graphs import Graphs
 from export.lines import Pictures
 from export.modules import Encoder, io_spec
-from export.parity import MIN_PSNR, encoder_numbers
+from export.parity import LEAST, MIN_PSNR, encoder_numbers, unmeasured
 from export.target import TARGETS
 from export.targets.onnx import load, trace
 from runtime.errors import MissingExtraError
@@ -74,13 +74,18 @@ def test_a_backbone_exports_with_any_width(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BACKBONES.names())
 @pytest.mark.parametrize("target", [name for name in TARGETS.names() if name != "onnx"])
 def test_a_backbone_exports_to_phones_formats(target: str, name: str, tmp_path: Path) -> None:
-    """Every width has been run; tolerance: MIN_PSNR."""
+    """Every width has been run, where something here can; tolerance: that of the target's most exact precision."""
     try:
         entry = TARGETS.get(target)
     except MissingExtraError as error:
         pytest.skip(f"{error}; make setup-phones installs it")
     model, spec = around(name)
-    graphs = Graphs(entry, entry.convert(model, spec, ["fp32"], tmp_path)["fp32"], spec)
+    precision = entry.precisions[0]
+    files = entry.convert(model, spec, [precision], tmp_path)[precision]
+    if entry.delegate:
+        assert all(row["outside"] == [] for row in unmeasured(entry, files).values())
+        return
+    graphs = Graphs(entry, files, spec)
     found = encoder_numbers(model, spec, graphs.encode, pictures_for(spec), every=True)
     assert found["widths"] == list(spec.widths)
-    assert min(found["psnr_db"].values()) >= MIN_PSNR, found
+    assert min(found["psnr_db"].values()) >= LEAST[precision][0], found

@@ -11,8 +11,9 @@ import torch
 
 ct = pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
 
-from export.graphs import Graphs, engine_of  # noqa: E402
-from export.mil import Program, layer_norm, padded, rounded, scatter, slice_by_index  # noqa: E402
+from export.graphs import Graphs, open_engine  # noqa: E402
+from export.mil import Program, rounded  # noqa: E402
+from export.mil_operators import layer_norm, padded, scatter, slice_by_index, slice_update  # noqa: E402
 from export.modules import io_spec  # noqa: E402
 from export.parity import LEAST, compare, decoder_numbers, encoder_numbers, forced, uncached  # noqa: E402
 from export.target import TARGETS, Files  # noqa: E402
@@ -73,7 +74,8 @@ def test_int8_packages_are_small_and_near(model: MusicTrOCR, spec: IOSpec, files
 def test_reading_with_a_cache_equals_reading_without_across_a_growing_cache(
     model: MusicTrOCR, spec: IOSpec, files: dict[str, Files]
 ) -> None:
-    engine = engine_of(Graphs(TARGETS.get("coreml"), files["fp32"], spec))
+    """The runtime's engine: on macOS with Core ML itself, elsewhere with evaluated programs."""
+    engine = open_engine("coreml", files["fp32"], spec)
     tokens = [np.random.default_rng(3).integers(3, spec.vocab_size, spec.slots[0] + 6).tolist()]
     image, valid = pictures(spec, spec.widths[0])
     one = (image[1:], valid[1:])
@@ -138,6 +140,16 @@ def test_a_slice_counts_from_the_end_and_drops_single_axes() -> None:
     ends = {"begin": torch.tensor([-1, 0, 1]), "end": torch.tensor([0, 0, 3])}
     masks = {"squeeze_mask": torch.tensor([True, False, False]), "end_mask": torch.tensor([False, True, False])}
     assert slice_by_index({"x": x, **ends, **masks}).equal(x[-1, :, 1:3])
+
+
+def test_a_slice_is_replaced_where_it_stands_and_nothing_else() -> None:
+    x, update = torch.arange(24.0).reshape(2, 3, 4), torch.full((2, 3, 1), -1.0)
+    ends = {"begin": torch.tensor([0, 0, 2]), "end": torch.tensor([0, 0, 3])}
+    masks = dict.fromkeys(("begin_mask", "end_mask"), torch.tensor([True, True, False]))
+    found = slice_update({"x": x, "update": update, **ends, **masks})
+    assert (found[:, :, 2] == -1).all() and (found != x).sum() == 6
+    with pytest.raises(BundleError, match="slice_update"):
+        slice_update({"x": x, "update": update, **ends, "squeeze_mask": torch.tensor([False, False, True])})
 
 
 def test_slices_are_scattered() -> None:

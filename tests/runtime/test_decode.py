@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from runtime.decode import Reading, beam, greedy, log_softmax
 from runtime.engine import load_engine
 from runtime.engines.onnx import OnnxEngine
-from runtime.errors import BundleError, OmrError
+from runtime.errors import BundleError, OmrError, OtherSystemError
 from runtime.manifest import Bundle
 
 from . import tiny
@@ -218,10 +219,25 @@ def test_a_bundle_is_loaded_and_read(bundle: Bundle, image: tiny.Array) -> None:
     assert all(bundle.tokenizer().decode(reading.tokens) for reading in readings)
 
 
+ELSEWHERE = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS runs Core ML")
+
+
+@ELSEWHERE
+def test_what_another_system_runs_is_passed_over(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    others = [replace(manifest.artifacts[0], target=name) for name in ("coreml_ios18", "coreml")]
+    mixed = replace(bundle, manifest=replace(manifest, artifacts=(*others, *manifest.artifacts)))
+    assert load_engine(mixed)[1].target == "onnx"
+    with pytest.raises(OtherSystemError, match="engine 'coreml_ios18' runs on macOS alone"):
+        load_engine(replace(bundle, manifest=replace(manifest, artifacts=tuple(others))))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"engine": "onx"}, "no engine called 'onx'; did you mean 'onnx'"),
+        pytest.param({"engine": "coreml"}, "engine 'coreml' runs on macOS alone, this is ", marks=ELSEWHERE),
+        pytest.param({"engine": "coreml_ios18"}, "engine 'coreml_ios18' runs on macOS alone", marks=ELSEWHERE),
         ({"precision": "int8"}, "holds no onnx at precision 'int8'; choose from onnx fp32"),
     ],
 )

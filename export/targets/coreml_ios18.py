@@ -1,0 +1,162 @@
+"""Core ML for iOS 18 and later: two packages with a function for each graph, caches as states; fp16 and int8 weights.
+
+The functions of a package share their weights, and each has fixed sizes: no flexible shape keeps the encoder from the
+Neural Engine. Decoders update their self-attention caches themselves, each by one slice, and give the scores alone.
+States are half precision, so there is no fp32.
+
+Reported of states: none beside flexible shapes (coremltools #2548), sizes that are multiples of 32 (#2631). The plain
+target `coreml` has neither states nor functions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import coremltools as ct
+import numpy as np
+from numpy.typing import NDArray
+
+from export import rule
+from export.mil import Program
+from export.neural_engine import Encoder, StatefulStep
+from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from export.targets.coreml import HEADS, axes_in, check_decoder, described, in_contract, ml_program, shapes_of, trace
+from export.view import GraphView
+from export.views.mil import view
+from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.engines.coreml_ios18 import StatesEngine
+from runtime.errors import BundleError
+from runtime.io_spec import IOSpec, TensorSpec, kind_of
+from training.model import MusicTrOCR
+
+EXTRA = "coreml"
+
+VARIABLE: tuple[str, ...] = ()
+MULTIPLE = 32  # of a state's slots
+
+
+def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+    """Write `encode.PRECISION.mlpackage` and `decode.PRECISION.mlpackage`, with a function for each size."""
+    odd = [size for size in spec.slots if size % MULTIPLE]
+    if odd:
+        raise BundleError(f"a cache of {odd[0]} slots can't be a state; give a model.params.max_seq_len of {MULTIPLE}s")
+    spec = replace(spec, axes=NEURAL_ENGINE)
+    files: dict[str, Files] = {precision: {} for precision in precisions}
+    for kind, graphs in graph_names(spec, VARIABLE).items():
+        with TemporaryDirectory(dir=folder) as parts:
+            for graph, precision, program in programs(model, spec, graphs, precisions):
+                program.save(str(Path(parts) / f"{graph}.{precision}.mlpackage"))
+            for precision in precisions:
+                path = folder / f"{kind}.ios18.{precision}.mlpackage"
+                join({graph: Path(parts) / f"{graph}.{precision}.mlpackage" for graph in graphs}, spec, path)
+                files[precision] |= dict.fromkeys(graphs, path)
+    return files
+
+
+def programs(
+    model: MusicTrOCR, spec: IOSpec, graphs: Sequence[str], precisions: Sequence[str]
+) -> Iterator[tuple[str, str, Any]]:
+    """Each graph at each precision: (graph, precision, program)."""
+    for graph in graphs:
+        decodes = kind_of(graph) == "decode"
+        module = StatefulStep(model.decoder, spec.bucket(graph)["S"]) if decodes else Encoder(model)
+        states, items, outputs = borders(spec, graph)
+        traced = trace(module.eval(), spec, [item for item, _ in items])
+        for precision in precisions:
+            settings: dict[str, Any] = {"minimum_deployment_target": ct.target.iOS18}
+            if decodes:
+                settings["states"] = states
+            yield graph, precision, ml_program(traced, spec, items, outputs, precision, **settings)
+
+
+def borders(spec: IOSpec, graph: str) -> tuple[list[Any], list[tuple[TensorSpec, tuple[int, ...]]], list[TensorSpec]]:
+    """States, inputs with their shapes, and outputs of a graph."""
+    items = list(zip(spec.input_spec(graph, B=1), shapes_of(spec, graph), strict=True))
+    states = [
+        ct.StateType(wrapped_type=ct.TensorType(shape=shape, dtype=np.float16), name=item.name)
+        for item, shape in items
+        if item.name.startswith("self_")
+    ]
+    inputs = [(item, shape) for item, shape in items if not item.name.startswith("self_")]
+    return states, inputs, [item for item in spec.output_spec(graph, B=1) if not item.name.startswith("new_")]
+
+
+def join(parts: Mapping[str, Path], spec: IOSpec, path: Path) -> None:
+    """Packages of one function each as one, whose functions are named after the graphs."""
+    joined = ct.utils.MultiFunctionDescriptor()
+    for graph, part in parts.items():
+        joined.add_function(str(part), src_function_name="main", target_function_name=graph)
+    joined.default_function_name = next(iter(parts))
+    bare = path.with_name(f"bare.{path.name}")
+    ct.utils.save_multifunction(joined, str(bare))
+    described(ct.models.MLModel(str(bare), skip_model_load=True), spec).save(str(path))
+
+
+@opened_once
+def opened(path: Path) -> dict[str, Program]:
+    """A package's functions that were looked at, by name."""
+    return {}
+
+
+def program_of(path: Path, graph: str) -> Program:
+    """One function of a package, read once."""
+    held = opened(path)
+    if graph not in held:
+        held[graph] = Program(path, graph)
+    return held[graph]
+
+
+def load(path: Path, graph: str) -> Run:
+    """See `Target.load`; states are filled before each run, and new slices read from them."""
+    program = program_of(path, graph)
+    if not program.states:
+        return in_contract(program)
+    axes, heads = axes_in(program), int(program.metadata[HEADS])
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        state, place = program.make_state(), int(inputs["position"][0])
+        for name in program.states:
+            state.write_state(name, as_stored(inputs[name], axes_of(name, axes)))
+        found = in_contract(program, state)({n: value for n, value in inputs.items() if n not in program.states})
+        for name in program.states:
+            held = as_contract(state.read_state(name), axes_of(name, axes), heads)
+            found[name.replace("self", "new")] = held[:, :, place : place + 1].astype(np.float32)
+        return found
+
+    return run
+
+
+def open_engine(files: Mapping[str, Path], spec: IOSpec) -> StatesEngine:
+    """The runtime's engine, with evaluated programs instead of Core ML's."""
+    graph, path = next(iter(files.items()))
+    return StatesEngine(files, replace(spec, axes=axes_in(program_of(path, graph))), program_of)
+
+
+def operators(path: Path, graph: str) -> Counter[str]:
+    """See `Target.operators`."""
+    return program_of(path, graph).operators()
+
+
+def graph_view(path: Path, graph: str) -> GraphView:
+    """See `Target.graph_view`."""
+    return view(program_of(path, graph), graph, enumerated=False)
+
+
+def check(path: Path, graph: str) -> None:
+    """The contract's rules for graphs.
+
+    Raises:
+        BundleError: a name differs from the contract's, or a decoder computes keys or values of the memory.
+    """
+    check_decoder(f"{graph} of {path.name}", program_of(path, graph), graph, ("token", "logits", "self_k_0"))
+
+
+TARGET = Target(
+    ("fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 18", axes=NEURAL_ENGINE,
+    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=("fp16", "int8"),
+)  # fmt: skip
