@@ -24,6 +24,7 @@ from runtime.io_spec import IOSpec
 from runtime.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, write_bundle
 from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
 
+from .calibration import Calibration
 from .card import CARD, model_card
 from .graphs import open_engine
 from .lines import Probe
@@ -32,7 +33,7 @@ from .parity import gate, measure, read
 from .ranges import HalfPrecision
 from .record import record
 from .reference import TorchEngine
-from .target import TARGETS, Target, size_of
+from .target import CALIBRATED, TARGETS, Target, size_of
 from .trial import Trial
 
 SELF_TEST = "self_test.png"
@@ -78,7 +79,9 @@ def export_bundle(
     spec = io_spec(loaded.model, loaded.preparation)
     reference = TorchEngine(loaded.model, spec)
     probe = Probe(loaded.preparation)
-    tried = Trial.of(loaded, reference, *trial) if trial else None
+    tried = Trial.of_data_set(loaded, reference, *trial) if trial else None
+    shipped = Trial.shipped(loaded, reference)
+    calibration = Calibration(loaded)
     half = HalfPrecision(loaded.model, spec, loaded.tokenizer, probe)
     artifacts, contents = [], dict[str, Path]()
     tokens: dict[str, list[int]] = {}
@@ -86,7 +89,8 @@ def export_bundle(
         for name, precisions in wanted.items():
             target: Target = TARGETS.get(name)
             began = time.perf_counter()
-            made = target.convert(loaded.model, spec, precisions, Path(folder))
+            given = (calibration,) if set(CALIBRATED) & set(precisions) else ()
+            made = target.convert(loaded.model, spec, precisions, Path(folder), *given)
             say(f"{name}: converted in {time.perf_counter() - began:.0f} s")
             for precision, files in made.items():
                 for graph, path in files.items():
@@ -95,6 +99,9 @@ def export_bundle(
                 numerics |= measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
                 # What nothing here can run must read on the device as PyTorch does here.
                 engine = reference if target.delegate else open_engine(name, files, spec)
+                if shipped is not None and not target.delegate:
+                    numbers = shipped.first(target.lines).numbers(loaded, engine, f"{name} {precision}")
+                    numerics["held_out"] = numbers
                 if tried is not None and not target.delegate:
                     numerics["reading"] = tried.numbers(loaded, engine, f"{name} {precision}")
                 report(name, precision, numerics)
@@ -142,8 +149,7 @@ def report(target: str, precision: str, numerics: Mapping[str, Any]) -> None:
     if "headroom" in numerics:
         found = numerics["headroom"]
         say(f"{target} {precision}: activations stay {found['bits']} bits under half precision's highest number")
-    if "reading" in numerics:
-        found = numerics["reading"]
+    for found in [numerics[part] for part in ("held_out", "reading") if part in numerics]:
         say(
             f"{target} {precision}: SER {found['ser_percent']:.2f} % on {found['lines']} lines, "
             f"PyTorch {found['ser_pytorch_percent']:.2f} %; {found['equal_percent']:.1f} % of the lines read alike"

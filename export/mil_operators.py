@@ -5,9 +5,11 @@ https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -228,6 +230,15 @@ def blockwise(a: Arguments) -> Tensor:
     return (data - spread(a["offset"]) if "offset" in a else data) * spread(a["scale"])
 
 
+def lut_to_dense(a: Arguments) -> Tensor:
+    """Weights as places in a table: a stream of bits, the lowest of a byte first."""
+    bits = int(a["lut"].numel() - 1).bit_length()
+    shape = [int(size) for size in numbers(a["shape"])]
+    stream = np.unpackbits(a["indices"].numpy().astype(np.uint8), bitorder="little")[: bits * math.prod(shape)]
+    places = stream.reshape(-1, bits) @ (1 << np.arange(bits))
+    return a["lut"][torch.from_numpy(places)].reshape(shape)
+
+
 def one(function: Callable[[Any], Tensor]) -> Callable[[Arguments], Tensor]:
     """An operator of one input."""
     return lambda a: function(a["x"])
@@ -269,5 +280,5 @@ OPERATORS: dict[str, Callable[[Arguments], Any]] = {
     "constexpr_affine_dequantize": affine_dequantize, "constexpr_blockwise_shift_scale": blockwise,
     "slice_update": slice_update, "read_state": lambda a: a["input"].value,
     "coreml_update_state": lambda a: a["state"].update(a["value"]),
-    "constexpr_cast": lambda a: a["source_val"].float(),
+    "constexpr_lut_to_dense": lut_to_dense, "constexpr_cast": lambda a: a["source_val"].float(),
 }  # fmt: skip

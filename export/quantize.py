@@ -1,6 +1,7 @@
-"""int8 weights in an ONNX graph; activations stay fp32 between operators. `training/techniques/qat.py` rounds alike.
+"""int8 and int4 weights in an ONNX graph; activations stay fp32 between operators. `training/techniques/qat.py` rounds
+as int8 does.
 
-What is quantised, each with the error it may make:
+What is quantised, each with the error it may make; only matrix products may have 4 bits:
 
     matrix products    MatMulNBits: a scale for every 32 weights. ONNX Runtime brings the activations to int8, too, with
                        a scale for every 32 values of a row (accuracy_level 4), so a row reads the same alone and in
@@ -12,6 +13,8 @@ What is quantised, each with the error it may make:
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -25,8 +28,13 @@ CONTRIB = "com.microsoft"
 Floats = NDArray[np.float32]
 
 
-def quantize(exact: onnx.ModelProto) -> onnx.ModelProto:
-    """An int8 copy of an fp32 graph."""
+def quantize(exact: onnx.ModelProto, bits: Callable[[Floats], int] = lambda _: 8) -> onnx.ModelProto:
+    """A copy of an fp32 graph with few bits.
+
+    Args:
+        exact: the graph.
+        bits: a matrix [in, out] -> 4 or 8.
+    """
     proto = onnx.ModelProto()
     proto.CopyFrom(exact)
     weights = {item.name: numpy_helper.to_array(item) for item in proto.graph.initializer}
@@ -39,7 +47,7 @@ def quantize(exact: onnx.ModelProto) -> onnx.ModelProto:
         if weight is None:
             nodes.append(node)
         elif node.op_type == "MatMul" and weight.ndim == 2:
-            nodes.append(matmul(node, weight, made))
+            nodes.append(matmul(node, weight, bits(weight), made))
         elif node.op_type == "Conv" and weight.size >= FEWEST:
             nodes += convolution(node, weight, made)
         elif node.op_type == "Gather" and weight.ndim == 2 and weight.size >= FEWEST:
@@ -64,6 +72,13 @@ def scaled(values: Floats) -> tuple[NDArray[np.int8], Floats]:
     return np.rint(values / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
+def scaled_to_four(values: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Values -8..7 and the scale of each row of `values` [rows, n], whose largest magnitude becomes -8."""
+    largest = values[np.arange(len(values)), np.abs(values).argmax(axis=1)]
+    scale = np.where(largest == 0, 1, largest / -8)
+    return np.clip(np.rint(values / scale[:, None]), -8, 7).astype(np.int8), scale.astype(np.float32)
+
+
 def keep(made: dict[str, TensorProto], name: str, value: NDArray[np.generic]) -> str:
     """Store a tensor; a weight that two nodes share is stored once."""
     if name not in made:
@@ -71,23 +86,25 @@ def keep(made: dict[str, TensorProto], name: str, value: NDArray[np.generic]) ->
     return name
 
 
-def matmul(node: NodeProto, weight: Floats, made: dict[str, TensorProto]) -> NodeProto:
+def matmul(node: NodeProto, weight: Floats, bits: int, made: dict[str, TensorProto]) -> NodeProto:
     """x @ weight [K, N] with a scale for each block of BLOCK weights of a column."""
     k, n = weight.shape
     blocks = -(-k // BLOCK)
     columns = np.zeros((n, blocks * BLOCK), np.float32)
     columns[:, :k] = weight.T
-    values, scales = scaled(columns.reshape(n * blocks, BLOCK))
-    stored = (values.astype(np.int16) + 128).astype(np.uint8)  # the operator's zero point for 8 bits is 128
+    values, scales = (scaled if bits == 8 else scaled_to_four)(columns.reshape(n * blocks, BLOCK))
+    stored = (values.astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)  # the operator's zero point: 128 or 8
+    if bits == 4:
+        stored = stored[:, ::2] | stored[:, 1::2] << 4
     name = node.input[1]
     inputs = [
         node.input[0],
-        keep(made, f"{name}_int8", stored.reshape(n, blocks, BLOCK)),
+        keep(made, f"{name}_int{bits}", stored.reshape(n, blocks, -1)),
         keep(made, f"{name}_scale", scales.reshape(n, blocks)),
     ]
     return helper.make_node(
         "MatMulNBits", inputs, list(node.output), name=node.name, domain=CONTRIB,
-        K=k, N=n, bits=8, block_size=BLOCK, accuracy_level=4,
+        K=k, N=n, bits=bits, block_size=BLOCK, accuracy_level=4,
     )  # fmt: skip
 
 

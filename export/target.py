@@ -21,7 +21,6 @@ from runtime.errors import OmrError
 from runtime.io_spec import IOSpec
 from runtime.registry import Registry
 from runtime.rows import Graph
-from training.model import MusicTrOCR
 
 from .view import GraphView
 
@@ -30,6 +29,7 @@ TARGETS = Registry("export.targets", "TARGET", "target")
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], dict[str, NDArray[Any]]]  # inputs by name -> outputs by name
 Files = dict[str, Path]  # graph name -> file, or folder where a format is one
+CALIBRATED = ("mixed", "int8_static")  # precisions that are chosen or calibrated on lines
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Target:
 
     Attributes:
         precisions: what it can write.
-        convert: (model, its sizes, precisions, folder) -> precision -> graph -> the file written there.
+        convert: (model, its sizes, precisions, folder) -> precision -> graph -> the file written there. Where a
+            precision is one of CALIBRATED, a `Calibration` is the fifth argument.
         load: (file, graph name) -> a function that runs the graph: inputs by name -> outputs by name, in the
             contract's types. For parity checks; an engine of the runtime does the same without copies.
         operators: (file, graph name) -> how often each operator stands in the graph.
@@ -47,6 +48,7 @@ class Target:
             take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
             memory; without S, there is a `decode_S` for each cache size.
         minimum_os: oldest system that runs it, empty where any does.
+        lines: of those shipped with the project, how many its check reads.
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
         runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
         half: precisions whose activations are float16.
@@ -59,12 +61,13 @@ class Target:
     """
 
     precisions: tuple[str, ...]
-    convert: Callable[[MusicTrOCR, IOSpec, Sequence[str], Path], dict[str, Files]]
+    convert: Callable[..., dict[str, Files]]
     load: Callable[[Path, str], Run]
     operators: Callable[[Path, str], Counter[str]]
     check: Callable[[Path, str], None]
     variable: tuple[str, ...] = ("B", "W", "S")
     minimum_os: str = ""
+    lines: int = 200
     graph_view: Callable[[Path, str], GraphView] | None = None
     runs_on: tuple[str, ...] = ("CPU",)
     half: tuple[str, ...] = ()

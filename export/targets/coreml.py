@@ -1,4 +1,4 @@
-"""Core ML ML Programs for iOS 16 and later: fp32, fp16, and int8 weights with fp16 activations.
+"""Core ML ML Programs for iOS 16 and later: fp32, fp16, and weights in fewer bits with fp16 activations.
 
 Decoders are laid out for the Neural Engine (`export.neural_engine`); a package's metadata tells the axes of keys and
 values, and the number of heads.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,13 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import register
 from numpy.typing import NDArray
 from torch import nn
 
+from export.calibration import Calibration
 from export.mil import Program, input_names
 from export.mil_state import State
+from export.modules import modules as contract_modules
 from export.neural_engine import modules, plain_attention
 from export.products import Node, memory_products, refuse_weights
+from export.sensitivity import bits_of, matrices
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.view import GraphView
 from export.views.mil import view
@@ -67,15 +70,18 @@ def _int(context: Any, node: Any) -> None:
     context.add(whole, node.name)
 
 
-def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+def convert(
+    model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
+) -> dict[str, Files]:
     """Write `NAME.PRECISION.mlpackage` for each package and precision."""
     files: dict[str, Files] = {precision: {} for precision in precisions}
-    parts, spec = modules(model), replace(spec, axes=NEURAL_ENGINE)
+    parts, plain, spec = modules(model), contract_modules(model), replace(spec, axes=NEURAL_ENGINE)
     for name, graphs in packages(spec, get_backbone(model.params.vision_model_name).family == "CNN").items():
         traced = trace(parts[kind_of(name)], spec, spec.input_spec(graphs[len(graphs) // 2], B=1))
         for precision in precisions:
             path = folder / f"{name}.{precision}.mlpackage"
-            convert_graphs(traced, spec, graphs, precision).save(str(path))
+            four = with_four_bits(plain, precision, calibration)
+            convert_graphs(traced, spec, graphs, precision, four).save(str(path))
             files[precision] |= dict.fromkeys(graphs, path)
     return files
 
@@ -97,24 +103,27 @@ def trace(module: nn.Module, spec: IOSpec, items: Sequence[TensorSpec]) -> Any:
         return torch.jit.trace(module, tuple(inputs), check_trace=False)
 
 
-def convert_graphs(traced: Any, spec: IOSpec, graphs: Sequence[str], precision: str) -> Any:
-    """An ML Program with the contract's names that takes the sizes of `graphs`."""
+def convert_graphs(
+    traced: Any, spec: IOSpec, graphs: Sequence[str], precision: str, four: Collection[bytes] = ()
+) -> Any:
+    """An ML Program with the contract's names that takes the sizes of `graphs`; `four` see `few_bits`."""
     middle = graphs[len(graphs) // 2]
     shapes = zip(*(shapes_of(spec, graph) for graph in graphs), strict=True)  # by input
     items = [
         (item, flexible(sizes, default))
         for item, sizes, default in zip(spec.input_spec(middle), shapes, shapes_of(spec, middle), strict=True)
     ]
-    return ml_program(traced, spec, items, spec.output_spec(middle), precision)
+    return ml_program(traced, spec, items, spec.output_spec(middle), precision, four)
 
 
 def ml_program(
     traced: Any, spec: IOSpec, inputs: Sequence[tuple[TensorSpec, Any]], outputs: Sequence[TensorSpec], precision: str,
-    **settings: Any,
+    four: Collection[bytes] = (), **settings: Any,
 ) -> Any:  # fmt: skip
     """An ML Program with these inputs, of these shapes, and outputs.
 
     Args:
+        four: see `few_bits`.
         settings: for coremltools besides: another system, states.
     """
     full = precision == "fp32"
@@ -127,7 +136,7 @@ def ml_program(
             compute_precision=ct.precision.FLOAT32 if full else ct.precision.FLOAT16,
             **{"minimum_deployment_target": ct.target.iOS16, **settings},
         )  # fmt: skip
-    program = eight_bits(program) if precision == "int8" else program
+    program = program if precision in ("fp32", "fp16") else few_bits(program, four)
     return described(program, spec)
 
 
@@ -154,10 +163,32 @@ def border_type(item: TensorSpec, full: bool) -> type:
     return np.float32 if full or item.name in FULL else np.float16
 
 
-def eight_bits(program: Any) -> Any:
-    """int8 weights with a scale for each output channel; activations stay fp16."""
-    config = ct.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=FEWEST)
-    return ct.optimize.coreml.linear_quantize_weights(program, ct.optimize.coreml.OptimizationConfig(config))
+def few_bits(program: Any, four: Collection[bytes] = ()) -> Any:
+    """Weights in fewer bits; activations stay fp16. Most in int8, with a scale for each output channel.
+
+    Args:
+        four: values in fp16 of the matrices that have 4 bits, by which they, and runs of their rows, are known: places
+            in a table of 16 values of the weight's own, which k-means finds. iOS 16 knows no other 4 bits.
+    """
+    config = ct.optimize.coreml
+    if four:
+        held = config.get_weights_metadata(program, weight_threshold=FEWEST)
+        names = [name for name, weight in held.items() if any(np.float16(weight.val).tobytes() in one for one in four)]
+        table = config.OpPalettizerConfig(mode="kmeans", nbits=4, weight_threshold=FEWEST)
+        tables = config.OptimizationConfig(op_name_configs=dict.fromkeys(names, table))
+        program = config.palettize_weights(program, tables)
+    scales = config.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=FEWEST)
+    return config.linear_quantize_weights(program, config.OptimizationConfig(scales))
+
+
+def with_four_bits(parts: Mapping[str, nn.Module], precision: str, calibration: Calibration | None) -> frozenset[bytes]:
+    """The values in fp16 of the matrices that a precision gives 4 bits."""
+    found = set()
+    for part in parts.values() if precision in ("int4", "mixed") else ():
+        bits = bits_of(part, precision, calibration)
+        four = [one for name, one in matrices(part).items() if bits[name] == 4]
+        found |= {one.weight.detach().half().numpy().tobytes() for one in four}
+    return frozenset(found)
 
 
 def load(path: Path, _graph: str) -> Run:
@@ -240,7 +271,7 @@ def is_weight(value: Any) -> bool:
 
 
 TARGET = Target(
-    ("fp32", "fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
-    graph_view=graph_view, half=("fp16", "int8"),
+    ("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
+    graph_view=graph_view, half=("fp16", "int8", "int4", "mixed"),
     axes=NEURAL_ENGINE, engine=open_engine,
 )  # fmt: skip

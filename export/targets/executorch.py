@@ -1,4 +1,5 @@
-"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32 and int8.
+"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32 and fewer
+bits.
 
 The methods share their weights. XNNPACK's part of a program is opaque, so the contract is checked before it is
 lowered.
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.exir.dialects._ops import ops as exir_ops
 from executorch.exir.pass_base import ExportPass
 from executorch.exir.passes import MemoryPlanningPass
+from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from export.calibration import Calibration
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
+from export.sensitivity import bits_of, matrices
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.pte import view
@@ -43,14 +47,23 @@ PRODUCTS = ("aten.linear.default", "aten.matmul.default", "aten.mm.default", "at
 VARIABLE: tuple[str, ...] = ()
 
 
-def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+def convert(
+    model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
+) -> dict[str, Files]:
     """Write `model.PRECISION.pte` for each precision."""
     files = {}
     with quiet():
         exact = exported(model, spec)
         for precision in precisions:
             path = folder / f"model.{precision}.pte"
-            programs = {name: eight_bits(program) for name, program in exact.items()} if precision == "int8" else exact
+            programs = exact
+            if precision == "int8":
+                every = XNNPACKQuantizer().set_global(dynamic(8))
+                programs = {name: few_bits(program, every) for name, program in exact.items()}
+            elif precision in ("int4", "mixed"):
+                parts = modules(model)
+                bits = {kind: bits_by_module(part, precision, calibration) for kind, part in parts.items()}
+                programs = {name: few_bits(program, named(bits[kind_of(name)])) for name, program in exact.items()}
             path.write_bytes(lowered(programs, XnnpackPartitioner()))
             files[precision] = dict.fromkeys(exact, path)
     return files
@@ -79,13 +92,35 @@ def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, torch.export.Exported
     return programs
 
 
-def eight_bits(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Linear maps with int8 weights, a scale for each output channel; their inputs are quantised as they come."""
+def few_bits(program: torch.export.ExportedProgram, quantizer: XNNPACKQuantizer) -> torch.export.ExportedProgram:
+    """Weights with a scale for each output channel; inputs of linear maps are quantised as they come."""
     inputs, _ = program.example_inputs
-    dynamic = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
-    prepared = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(dynamic))
+    prepared = prepare_pt2e(program.module(), quantizer)
     prepared(*inputs)
     return torch.export.export(convert_pt2e(prepared), inputs)
+
+
+def dynamic(bits: int) -> Any:
+    """How weights of so many bits are quantised."""
+    most = 2 ** (bits - 1) - 1
+    least = -most if bits == 8 else -most - 1
+    return get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True, weight_qmin=least, weight_qmax=most)
+
+
+def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
+    """Module -> bits. ExecuTorch 1.5 leaves every module without a name as it is once one has one."""
+    quantizer = XNNPACKQuantizer()
+    for name, number in bits.items():
+        quantizer.set_module_name(name, dynamic(number))
+    return quantizer
+
+
+def bits_by_module(module: nn.Module, precision: str, calibration: Calibration | None) -> dict[str, int]:
+    """Bits of each linear map and convolution at `int4` or `mixed`."""
+    bits = bits_of(module, precision, calibration)
+    four = {part for name, part in matrices(module).items() if bits[name] == 4}
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    return {name: 4 if part in four else 8 for name, part in module.named_modules() if isinstance(part, kinds)}
 
 
 class SameSize(ExportPass):
@@ -195,4 +230,4 @@ def check(path: Path, graph: str) -> None:
             raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
 
 
-TARGET = Target(("fp32", "int8"), convert, load, operators, check, VARIABLE, graph_view=graph_view)
+TARGET = Target(("fp32", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE, graph_view=graph_view)

@@ -1,21 +1,25 @@
-"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and int8."""
+"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and fewer bits."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from export.calibration import Calibration
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.quantize import quantize
+from export.sensitivity import bits_of, matrices
+from export.static import quantize_static
 from export.target import Arrays, Files, Run, Target
 from export.view import GraphView
 from export.views.onnx import view
@@ -33,16 +37,38 @@ BRANCHES = ("If", "Loop", "Scan")
 PROJECTIONS = ("MatMul", "MatMulNBits", "Gemm", "MatMulInteger", "Conv")
 
 
-def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+def convert(
+    model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
+) -> dict[str, Files]:
     """Write `GRAPH.PRECISION.onnx` for each graph and precision."""
     files: dict[str, Files] = {precision: {} for precision in precisions}
     for graph, module in modules(model).items():
         exact = trace(module, spec, graph)
         for precision in precisions:
             path = folder / f"{graph}.{precision}.onnx"
-            onnx.save(exact if precision == "fp32" else quantize(exact), path)
+            onnx.save(written(exact, precision, module, calibration), path)
             files[precision][graph] = path
     return files
+
+
+def written(
+    exact: onnx.ModelProto, precision: str, module: nn.Module, calibration: Calibration | None
+) -> onnx.ModelProto:
+    """An fp32 graph at a precision."""
+    if precision == "fp32":
+        return exact
+    if precision == "int8":
+        return quantize(exact)
+    if precision == "int8_static":
+        assert calibration is not None
+        return quantize(quantize_static(exact, calibration.inputs(exact.graph.name)))
+    return quantize(exact, bits_by_value(module, bits_of(module, precision, calibration)))
+
+
+def bits_by_value(module: nn.Module, bits: Mapping[str, int]) -> Callable[[NDArray[np.float32]], int]:
+    """A matrix [in, out] -> its bits; the exporter renames and transposes weights, their values stay."""
+    known = {part.weight.detach().numpy().T.tobytes(): bits[name] for name, part in matrices(module).items()}
+    return lambda weight: known.get(weight.tobytes(), 8)
 
 
 def trace(module: nn.Module, spec: IOSpec, graph: str) -> onnx.ModelProto:
@@ -130,4 +156,6 @@ def memory_projections(proto: onnx.ModelProto) -> list[str]:
     return memory_products(nodes, weights, memory, PROJECTIONS)
 
 
-TARGET = Target(("fp32", "int8"), convert, load, operators, check, graph_view=graph_view)
+TARGET = Target(
+    ("fp32", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, graph_view=graph_view
+)

@@ -1,4 +1,4 @@
-"""TFLite through litert-torch: a file for fp32, fp16 and int8, in it a signature for each width and cache size.
+"""TFLite through litert-torch: a file for each precision, in it a signature for each width and cache size.
 
 The signatures share their weights, so a bucket more costs kilobytes. Whole numbers are 32 bits wide, which phones'
 delegates want.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import ai_edge_quantizer
 import litert_torch
 import torch
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_quantizer import algorithm_manager, qtyping, recipe, recipe_manager
+from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
 from torch import Tensor, nn
 
+from export.calibration import Calibration
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
+from export.sensitivity import bits_of, matrices
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.tflite import view
@@ -33,6 +36,8 @@ from runtime.io_spec import IOSpec, kind_of
 from training.model import MusicTrOCR
 
 EXTRA = "tflite"
+
+Recipe = qtyping.ModelQuantizationRecipe
 
 VARIABLE: tuple[str, ...] = ()
 PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D")
@@ -52,7 +57,9 @@ class Named(nn.Module):
         return dict(zip(self.outputs, found, strict=True))
 
 
-def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+def convert(
+    model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
+) -> dict[str, Files]:
     """Write `model.PRECISION.tflite` for each precision."""
     parts = modules(model)
     graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
@@ -69,8 +76,10 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     files = {}
     for precision in precisions:
         path = folder / f"model.{precision}.tflite"
-        if precision != "fp32":
-            quantize(float_path, precision, path)
+        if precision == "fp16":
+            quantize(float_path, halved(), path)
+        elif precision != "fp32":
+            quantize(float_path, few_bits(float_path, with_four_bits(parts, precision, calibration)), path)
         files[precision] = dict.fromkeys(graphs, path)
     return files
 
@@ -87,19 +96,58 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def quantize(source: Path, precision: str, path: Path) -> None:
+def with_four_bits(parts: Mapping[str, nn.Module], precision: str, calibration: Calibration | None) -> frozenset[bytes]:
+    """The values of the matrices that a precision gives 4 bits."""
+    found = set()
+    for part in parts.values() if precision != "int8" else ():
+        bits = bits_of(part, precision, calibration)
+        found |= {one.weight.numpy().tobytes() for name, one in matrices(part).items() if bits[name] == 4}
+    return frozenset(found)
+
+
+def quantize(source: Path, chosen: Recipe, path: Path) -> None:
     """Write a file's weights in fewer bits; activations stay fp32 at every border."""
-    if precision == "int8":
-        chosen = recipe.dynamic_wi8_afp32()
-    else:
-        manager = recipe_manager.RecipeManager()
-        manager.add_weight_only_config(
-            regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16,
-            algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
-        )  # fmt: skip
-        chosen = manager.get_quantization_recipe()
     with quiet():
         ai_edge_quantizer.Quantizer(str(source), chosen).quantize().export_model(str(path), overwrite=True)
+
+
+def halved() -> Recipe:
+    """Weights in fp16."""
+    manager = recipe_manager.RecipeManager()
+    manager.add_weight_only_config(
+        regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16,
+        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )  # fmt: skip
+    return manager.get_quantization_recipe()
+
+
+def few_bits(source: Path, four: Collection[bytes] = ()) -> Recipe:
+    """Weights in int8, a scale for each output channel; some matrices in 4 bits, with a scale for each block of a row.
+
+    Args:
+        four: the values of those matrices, by which they are known in `source`.
+    """
+    manager = recipe_manager.RecipeManager()
+    manager.add_dynamic_config(regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=8)
+    for scope in scopes(source, four):
+        manager.add_dynamic_config(
+            regex=f"^{re.escape(scope)};$", operation_name=qtyping.TFLOperationName.FULLY_CONNECTED, num_bits=4,
+            granularity=qtyping.QuantGranularity.BLOCKWISE_32,
+        )  # fmt: skip
+    return manager.get_quantization_recipe()
+
+
+def scopes(source: Path, four: Collection[bytes]) -> list[str]:
+    """What the quantiser calls the products with some matrices: the names of their outputs."""
+    model = unpacked(source)
+    found = []
+    for subgraph in model.subgraphs if four else ():
+        for node in nodes(model, subgraph):
+            if node.kind == "FULLY_CONNECTED":
+                data = model.buffers[subgraph.tensors[int(node.inputs[1])].buffer].data
+                if data is not None and bytes(data) in four:
+                    found.append(subgraph.tensors[int(node.outputs[0])].name.decode())
+    return found
 
 
 def load(path: Path, graph: str) -> Run:
@@ -167,4 +215,6 @@ def held(model: Any, tensor: Any) -> bool:
     return data.data is not None and len(data.data) > 0 or bool(data.size)
 
 
-TARGET = Target(("fp32", "fp16", "int8"), convert, load, operators, check, VARIABLE, graph_view=graph_view)
+TARGET = Target(
+    ("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE, graph_view=graph_view
+)

@@ -11,9 +11,11 @@ import torch
 
 ct = pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
 
+from coremltools.converters.mil.mil.ops.defs.iOS16.constexpr_ops import constexpr_lut_to_dense  # noqa: E402
+
 from export.graphs import Graphs, open_engine  # noqa: E402
 from export.mil import Program, rounded  # noqa: E402
-from export.mil_operators import layer_norm, padded, scatter, slice_by_index, slice_update  # noqa: E402
+from export.mil_operators import layer_norm, lut_to_dense, padded, scatter, slice_by_index, slice_update  # noqa: E402
 from export.modules import io_spec  # noqa: E402
 from export.parity import LEAST, compare, decoder_numbers, encoder_numbers, forced, uncached  # noqa: E402
 from export.target import TARGETS, Files  # noqa: E402
@@ -26,7 +28,7 @@ from training.model import MusicTrOCR  # noqa: E402
 from ..source import ROOT  # noqa: E402
 from .debug import OVERRIDES, random_model  # noqa: E402
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ class Step(torch.nn.Module):
 
 @pytest.mark.parametrize("small", [False, True], ids=["fp16", "int8"])
 def test_a_decoder_that_projects_the_memory_is_refused(tmp_path: Path, small: bool) -> None:
-    from export.targets.coreml import check, eight_bits
+    from export.targets.coreml import check, few_bits
 
     def package(projects: bool) -> Path:
         given = {"token": torch.randn(1, 2, 1, 64), "cross_k_0": torch.randn(1, 2, 3, 64)}
@@ -117,7 +119,7 @@ def test_a_decoder_that_projects_the_memory_is_refused(tmp_path: Path, small: bo
             minimum_deployment_target=ct.target.iOS16,
         )  # fmt: skip
         path = tmp_path / f"decode.{projects}.mlpackage"
-        (eight_bits(program) if small else program).save(str(path))
+        (few_bits(program) if small else program).save(str(path))
         return path
 
     check(package(projects=False), "decode_3")
@@ -166,6 +168,17 @@ def test_a_value_is_rounded_to_what_the_program_holds() -> None:
     assert rounded(value, half).tolist() == [2.0, float("inf")]
     assert rounded(value, whole).tolist() == [2, 70000] and not rounded(value, whole).is_floating_point()
     assert rounded(value, full).equal(value)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 6])
+def test_a_table_of_weights_is_coremltools_own(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    table, places = rng.normal(size=2**bits).astype(np.float32), rng.integers(2**bits, size=15)
+    indices = np.packbits((places[:, None] >> np.arange(bits)) & 1, bitorder="little").astype(np.uint8)
+    own = constexpr_lut_to_dense.decompress(table, indices, np.array([3, 5], np.uint32))
+    given = {"lut": torch.from_numpy(table), "indices": torch.from_numpy(indices), "shape": torch.tensor([3, 5])}
+    assert np.array_equal(lut_to_dense(given).numpy(), own)
+    assert np.array_equal(own.reshape(-1), table[places])
 
 
 def test_a_layer_norm_is_pytorchs() -> None:

@@ -86,9 +86,7 @@ def test_training_reads_with_a_cache_what_the_whole_sequence_gives(loaded: Loade
 
     image, valid = probe.batches()[-1]
     nothing = torch.zeros(0)
-    batch = Batch(
-        torch.from_numpy(image), torch.from_numpy(valid), nothing, nothing, nothing, nothing, [], [], Place()
-    )
+    batch = Batch(torch.from_numpy(image), torch.from_numpy(valid), nothing, nothing, nothing, nothing, [], [], Place())
     tokens = [reading.tokens for reading in read_batch(loaded.model, batch, loaded.tokenizer, 80)]
     expected = uncached(loaded.model, (image, valid), tokens, loaded.tokenizer.bos_id)
     assert any(tokens)

@@ -22,7 +22,7 @@ from training.checkpoint import load_checkpoint
 from .debug import save_checkpoint
 
 CONVERTERS = {"tflite": "litert_torch", "executorch": "executorch.exir"}
-PRECISIONS = {"tflite": "fp32,fp16,int8", "executorch": "fp32,int8"}
+PRECISIONS = {"tflite": "fp32,fp16,int8,mixed,int4", "executorch": "fp32,int8,mixed,int4"}
 
 
 @pytest.fixture(scope="module")

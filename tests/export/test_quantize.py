@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import BLOCK, FEWEST, quantize, scaled
+from export.sensitivity import to_four_bits
 
 RNG = np.random.default_rng(3)
 
@@ -47,29 +49,38 @@ def test_scaled_values_lie_within_half_a_step() -> None:
     assert np.array_equal(np.abs(stored).max(1), np.where(np.arange(20) == 4, 0, 127))
 
 
+@pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("k", [64, 2 * BLOCK + 5])
-def test_a_matrix_product_is_as_good_as_onnxruntimes_own(k: int) -> None:
+def test_a_matrix_product_is_as_good_as_onnxruntimes_own(k: int, bits: int) -> None:
     weight = RNG.normal(size=(k, 48)).astype(np.float32)
     weight[:, 7] *= 1000  # a column that must not spoil the others
     exact = one_node("MatMul", weight, ["x", "weight"], [-1, k])
-    quantized = quantize(exact)
+    quantized = quantize(exact, lambda _: bits)
     assert [node.op_type for node in quantized.graph.node] == ["MatMulNBits"]
     one_by_one = np.eye(k, dtype=np.float32)  # gives the weights back; a single value is exact in int8
     ours = error(run(quantized, one_by_one)[:, :7], weight[:, :7])
-    theirs = error(run(by_onnxruntime(exact), one_by_one)[:, :7], weight[:, :7])
+    theirs = error(run(by_onnxruntime(exact, bits), one_by_one)[:, :7], weight[:, :7])
     assert 1e-4 < ours < 1.05 * theirs
     x = RNG.normal(size=(9, k)).astype(np.float32)
-    assert error(run(quantized, x)[:, :7], x @ weight[:, :7]) < 0.015
+    assert error(run(quantized, x)[:, :7], x @ weight[:, :7]) < {8: 0.015, 4: 0.12}[bits]
 
 
-def by_onnxruntime(exact: onnx.ModelProto) -> onnx.ModelProto:
+def test_four_bits_round_as_the_sensitivities_assume() -> None:
+    weight = RNG.normal(size=(64, 48)).astype(np.float32)
+    found = run(
+        quantize(one_node("MatMul", weight, ["x", "weight"], [-1, 64]), lambda _: 4), np.eye(64, dtype=np.float32)
+    )
+    assert error(found, to_four_bits(torch.from_numpy(weight.T)).numpy().T) < 1e-6
+
+
+def by_onnxruntime(exact: onnx.ModelProto, bits: int) -> onnx.ModelProto:
     root = logging.getLogger()
     before = root.level, list(root.handlers)
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     root.setLevel(before[0])  # its import sets up logging for everybody
     root.handlers = before[1]
-    quantizer = MatMulNBitsQuantizer(exact, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4)
+    quantizer = MatMulNBitsQuantizer(exact, bits=bits, block_size=BLOCK, is_symmetric=True, accuracy_level=4)
     quantizer.process()
     made: onnx.ModelProto = quantizer.model.model
     return made

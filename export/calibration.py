@@ -1,0 +1,88 @@
+"""Lines that a precision is chosen or calibrated on: engraved from a seed of their own, not those it is judged on.
+
+Invented, so that no tune of any split is in them, in the whole notation, every third one through a phone's camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from runtime.image import batch, prepare
+from training.batches import decode_picture
+from training.checkpoint import Loaded
+from training.data.dataset.build import Recipe, Shard, make_rows
+
+from .lines import by_bucket
+from .modules import io_spec
+from .parity import padded
+from .reference import TorchEngine
+from .sensitivity import Given, bits_by_matrix
+from .target import Arrays
+
+SPLIT = "train"
+RECIPES = {  # lines of each; of seeds that no other data set has
+    Recipe(32, 6003, mix="invented", splits=(SPLIT,)): 32,
+    Recipe(16, 6004, mix="invented", splits=(SPLIT,), degrade="phone"): 16,
+}
+STRIDE = 16  # tokens
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A checkpoint and its calibration lines; what is made of them is made when it is first asked for."""
+
+    loaded: Loaded
+
+    @cached_property
+    def given(self) -> list[Given]:
+        """Batches of one bucket each: prepared pictures and the tokens that stand in them."""
+        rows = [row for recipe, number in RECIPES.items() for row in make_rows(Shard(SPLIT, 0, number), recipe, [])]
+        preparation, tokenizer = self.loaded.preparation, self.loaded.tokenizer
+        lines = [prepare(decode_picture(row["image"]), preparation) for row in rows]
+        longest = self.loaded.config.model.params.max_seq_len - 1
+        tokens = [tokenizer.encode(row["transcription"])[:longest] for row in rows]
+        return [
+            Given(batch([lines[number] for number in group], preparation), [tokens[number] for number in group])
+            for group in by_bucket(lines, preparation)
+        ]
+
+    @cached_property
+    def bits(self) -> dict[str, int]:
+        """Name of each matrix of the model -> 4 or 8, for `mixed`."""
+        return bits_by_matrix(self.loaded.model, self.given, self.loaded.tokenizer.bos_id)
+
+    def inputs(self, graph: str) -> Iterator[Arrays]:
+        """Inputs by name of either graph, as readings of the lines give them.
+
+        Args:
+            graph: `encode`: one line after the other, in its bucket; `decode`: all lines of a batch, at every
+                STRIDE-th token of their labels.
+        """
+        return self._pictures() if graph == "encode" else self._steps()
+
+    def _pictures(self) -> Iterator[Arrays]:
+        for (image, valid), _ in self.given:
+            for row in range(len(image)):
+                yield {"image": image[row : row + 1], "valid_width": valid[row : row + 1].astype(np.int64)}
+
+    def _steps(self) -> Iterator[Arrays]:
+        spec = io_spec(self.loaded.model, self.loaded.preparation)
+        engine, begin = TorchEngine(self.loaded.model, spec), self.loaded.tokenizer.bos_id
+        for (image, valid), tokens in self.given:
+            memory = engine.encode(image, valid)
+            encoded = memory.encoded
+            cross = [tensor for cache in encoded.cross for tensor in cache]
+            decoder = engine.start(memory)
+            given = padded(tokens, begin)[:, : spec.slots[0]]
+            for position in range(given.shape[1]):
+                if position % STRIDE == STRIDE - 1:
+                    own = [tensor for cache in decoder.own for tensor in cache]
+                    names = [*spec.caches("self"), *spec.caches("cross"), "memory_mask"]
+                    caches = zip(names, [*own, *cross, encoded.mask_B11T], strict=True)
+                    place = np.full(len(given), position)
+                    yield {"token": given[:, position], "position": place} | {n: t.numpy().copy() for n, t in caches}
+                decoder.step(given[:, position], position)
