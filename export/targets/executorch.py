@@ -56,17 +56,31 @@ def convert(
         exact = exported(model, spec)
         for precision in precisions:
             path = folder / f"model.{precision}.pte"
-            programs = exact
             if precision == "int8":
-                every = XNNPACKQuantizer().set_global(dynamic(8))
-                programs = {name: few_bits(program, every) for name, program in exact.items()}
+                content = eight_bits(exact)
             elif precision in ("int4", "mixed"):
                 parts = modules(model)
                 bits = {kind: bits_by_module(part, precision, calibration) for kind, part in parts.items()}
                 programs = {name: few_bits(program, named(bits[kind_of(name)])) for name, program in exact.items()}
-            path.write_bytes(lowered(programs, XnnpackPartitioner()))
+                content = lowered(programs, XnnpackPartitioner())
+            else:
+                content = lowered(exact, XnnpackPartitioner())
+            path.write_bytes(content)
             files[precision] = dict.fromkeys(exact, path)
     return files
+
+
+def eight_bits(exact: Mapping[str, torch.export.ExportedProgram]) -> bytes:
+    """A file of int8 weights; those of convolutions stay fp32 in networks that ExecuTorch can't lower with them.
+
+    1.5's `ChannelsLastTaggedReshapePass` fails on MobileViT's.
+    """
+    linear = torch.ops.aten.linear.default
+    every, maps = XNNPACKQuantizer().set_global(dynamic(8)), XNNPACKQuantizer().set_operator_type(linear, dynamic(8))
+    try:
+        return lowered({name: few_bits(program, every) for name, program in exact.items()}, XnnpackPartitioner())
+    except Exception:  # of no narrower class
+        return lowered({name: few_bits(program, maps) for name, program in exact.items()}, XnnpackPartitioner())
 
 
 @contextlib.contextmanager
