@@ -6,7 +6,8 @@
 
 Both sides have a decoder of 6 layers, d 512, 8 heads, feed-forward weights of equal size, 4,096 tokens and random
 weights, and read 392 memory tokens; the encoder is left out on both. Ours is the exported graph in ONNX Runtime, with
-each number of cache slots in each precision; beside it our decoder in PyTorch. `generate` decodes greedily with its
+each number of cache slots in each precision; beside it our decoder in PyTorch. Tokens that are given, not chosen, are
+scored step by step and in chunks. `generate` decodes greedily with its
 cache, growing and static. All ways take turns, so that what else the machine does strikes them alike; a figure is the
 best of the rounds.
 
@@ -33,12 +34,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from export.modules import DecoderStep, folded
+from export.modules import DecoderChunk, DecoderStep, folded
 from export.quantize import quantize
-from export.targets.onnx import trace
+from export.targets.onnx import borrowed, trace
 from runtime.engines.onnx import OnnxDecoder, OnnxMemory, open_session
 from runtime.errors import MissingExtraError, run_command
-from runtime.io_spec import IOSpec
+from runtime.io_spec import CHUNK, CHUNKED, IOSpec
 from training.backbone import declare_torchvision_operators
 from training.decoder import Decoder, KeysValues
 
@@ -66,8 +67,9 @@ class Size:
     def spec(self, slots: tuple[int, ...]) -> IOSpec:
         """The contract's sizes; the encoder's don't matter here."""
         return IOSpec(
-            self.layers, self.heads, self.width // self.heads, self.vocabulary, 3, 224, (448,), (self.memory,), slots
-        )
+            self.layers, self.heads, self.width // self.heads, self.vocabulary, 3, 224, (448,), (self.memory,), slots,
+            chunk=CHUNK,
+        )  # fmt: skip
 
 
 class Graphs:
@@ -80,10 +82,14 @@ class Graphs:
             size.vocabulary, size.width, size.heads, size.layers, size.feed_forward, size.longest, 0.0, 0
         ).eval()
         exact = trace(DecoderStep(folded(self.decoder)), size.spec((256,)), "decode")
-        self.files = {}
-        for precision, proto in (("fp32", exact), ("int8", quantize(exact))):
+        chunk = trace(DecoderChunk(folded(self.decoder)), size.spec((256,)), CHUNKED)
+        self.files, self.chunks = {}, {}
+        for precision in ("fp32", "int8"):
             self.files[precision] = folder / f"decode.{precision}.onnx"
-            onnx.save(proto, self.files[precision])
+            self.chunks[precision] = folder / f"{CHUNKED}.{precision}.onnx"
+            onnx.save(exact if precision == "fp32" else quantize(exact), self.files[precision])
+            several = chunk if precision == "fp32" else quantize(chunk)
+            onnx.save(borrowed(several, self.files[precision]), self.chunks[precision])
 
     def weights(self, precision: str) -> int:
         """Bytes that every step reads: all but the tables of embeddings."""
@@ -127,6 +133,17 @@ class Graphs:
                 token = decoder.step(token, position).argmax(axis=-1)
 
         return decode
+
+    def scoring(self, precision: str, threads: int, in_chunks: bool, slots: int) -> Way:
+        """Scores of given tokens of one sequence in ONNX Runtime."""
+        session, given = self.session(precision, threads), np.zeros((1, self.size.tokens), np.int64)
+        chunk = open_session(self.chunks[precision], threads) if in_chunks else None
+        spec, memory = self.size.spec((slots,)), self.memory(1)
+
+        def score() -> None:
+            OnnxDecoder(session, spec, memory, (lambda: chunk) if in_chunks else None).score(given, 0)
+
+        return score
 
     def in_pytorch(self, threads: int, rows: int, slots: int) -> Way:
         """Greedy decoding in PyTorch with the same cache."""
@@ -244,6 +261,25 @@ def speeds(graphs: Graphs, other: HuggingFace, threads: int, rows: int, rounds: 
     return {name: rows * tokens / seconds for name, seconds in take_turns(ways, rounds).items()}
 
 
+def scorings(graphs: Graphs, threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Given tokens of one sequence, step by step and in chunks."""
+    slots = next(size for size in (256, 512, 1024, 2048) if size >= graphs.size.tokens)
+    ways = {
+        (precision, name): graphs.scoring(precision, threads, name == "chunks", slots)
+        for precision in graphs.files
+        for name in ("steps", "chunks")
+    }
+    seconds = take_turns({" ".join(key): way for key, way in ways.items()}, rounds)
+    rows = []
+    for precision in graphs.files:
+        steps, chunks = (graphs.size.tokens / seconds[f"{precision} {name}"] for name in ("steps", "chunks"))
+        rows.append({
+            "precision": precision, "threads": threads, "steps_tokens_per_second": round(steps, 1),
+            "chunks_tokens_per_second": round(chunks, 1), "ratio": round(chunks / steps, 2),
+        })  # fmt: skip
+    return rows
+
+
 def step_at(graphs: Graphs, precision: str, threads: int, position: int) -> float:
     """Seconds of a step there with the cache that the engine would have, the best of 100."""
     slots = next(size for size in (256, 512, 1024, 2048) if size > position)
@@ -309,10 +345,15 @@ def main() -> int:
         for threads, batch in settings:
             rows += show(speeds(graphs, other, threads, batch, args.rounds), threads, batch)
         steps = [row for threads in args.threads for row in floors(graphs, threads)]
+        scored = [row for threads in args.threads for row in scorings(graphs, threads, args.rounds)]
     print("\nsteps of one sequence against reading their bytes")
     for row in steps:
         print("  " + ", ".join(f"{name} {value}" for name, value in row.items()))
-    print(json.dumps({"size": vars(size), "parameters": [ours, theirs], "decoding": rows, "steps": steps}))
+    print(f"\n{size.tokens} given tokens of one sequence")
+    for row in scored:
+        print("  " + ", ".join(f"{name} {value}" for name, value in row.items()))
+    found = {"decoding": rows, "steps": steps, "scoring": scored}
+    print(json.dumps({"size": vars(size), "parameters": [ours, theirs], **found}))
     return 0
 
 

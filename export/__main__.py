@@ -16,11 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from runtime.errors import MissingExtraError, run_command
+from runtime.io_spec import CHUNK
 
 PACKAGES = ("torch", "verovio", "onnx", "onnxscript")
 
 USAGE = """omr-export --target NAME[,NAME] [--precision NAME[,NAME]] [--checkpoint PATH] --out DIR
-       omr-export verify DIR [--checkpoint PATH]
+       omr-export verify DIR [--checkpoint PATH] [--long]
        omr-export inspect DIR
        omr-export lint DIR"""
 
@@ -44,6 +45,10 @@ def export_command(arguments: Sequence[str]) -> int:
     parser.add_argument("--lines", metavar="DATASET", help="count reading errors on lines of a data set, too")
     parser.add_argument("--split", default="test", help="of --lines (default: test)")
     parser.add_argument("--limit", type=int, default=100, help="lines of it to read (default: 100)")
+    parser.add_argument(
+        "--no-chunk", action="store_true", help=f"leave out the graphs that score {CHUNK} given tokens at once, which"
+        " reading doesn't need and which cost each Core ML decoder its weights once more",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     wanted = chosen(options.target, options.precision)
 
@@ -52,7 +57,8 @@ def export_command(arguments: Sequence[str]) -> int:
 
     refuse_other_folder(options.out)
     trial = (options.lines, options.split, options.limit) if options.lines else None
-    print(inspect(export_bundle(open_checkpoint(options.checkpoint), wanted, options.out, trial)))
+    chunk = 0 if options.no_chunk else CHUNK
+    print(inspect(export_bundle(open_checkpoint(options.checkpoint), wanted, options.out, trial, chunk)))
     return 0
 
 
@@ -63,11 +69,14 @@ def verify_command(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
     parser.add_argument("--checkpoint", type=Path, help="what it was made from (default: the one it names)")
+    parser.add_argument(
+        "--long", action="store_true", help="also compare every position that the caches hold with PyTorch"
+    )
     options = parser.parse_args(arguments)
 
     from .verify import verify
 
-    print(json.dumps(verify(options.bundle, options.checkpoint)))
+    print(json.dumps(verify(options.bundle, options.checkpoint, options.long)))
     return 0
 
 

@@ -20,7 +20,7 @@ import cv2
 from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.image import batch
-from runtime.io_spec import IOSpec
+from runtime.io_spec import CHUNK, IOSpec
 from runtime.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, write_bundle
 from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
 
@@ -62,7 +62,11 @@ def open_checkpoint(path: Path | None) -> Loaded:
 
 
 def export_bundle(
-    loaded: Loaded, wanted: Mapping[str, tuple[str, ...]], out: Path, trial: tuple[str, str, int] | None = None
+    loaded: Loaded,
+    wanted: Mapping[str, tuple[str, ...]],
+    out: Path,
+    trial: tuple[str, str, int] | None = None,
+    chunk: int = CHUNK,
 ) -> Bundle:
     """Convert a checkpoint for every target and precision, check each, and write the bundle.
 
@@ -71,12 +75,13 @@ def export_bundle(
         wanted: target -> precisions; the bundle's reader tries them in this order.
         out: folder of the bundle: new, empty, or an older bundle, which is replaced.
         trial: data set, split and number of lines to count errors on.
+        chunk: given tokens that further decoder graphs take at once; 0: no such graphs.
 
     Raises:
         BundleError: `out` holds something else, or an artifact fails its parity check; nothing was written.
     """
     refuse_other_folder(out)
-    spec = io_spec(loaded.model, loaded.preparation)
+    spec = io_spec(loaded.model, loaded.preparation, chunk)
     reference = TorchEngine(loaded.model, spec)
     probe = Probe(loaded.preparation)
     tried = Trial.of_data_set(loaded, reference, *trial) if trial else None
@@ -143,7 +148,8 @@ def report(target: str, precision: str, numerics: Mapping[str, Any]) -> None:
     if "psnr_db" not in decode:
         outside = ", ".join(decode["outside"]) or "nothing"
         return say(f"{target} {precision}: {decode['numerics']}; {outside} stands outside {decode['delegate']}")
-    worst = min(*numerics["encode"]["psnr_db"].values(), *decode["psnr_db"].values(), decode["cached_psnr_db"])
+    outputs = [value for found in numerics.values() for value in found.get("psnr_db", {}).values()]
+    worst = min(*outputs, decode["cached_psnr_db"])
     same = f"{decode['top1_percent']} % of {decode['positions']} tokens as PyTorch's"
     say(f"{target} {precision}: {worst} dB at worst, {same}")
     if "headroom" in numerics:

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from runtime.image import batch, prepare
+from runtime.io_spec import CHUNK, CHUNKED
 from training.batches import decode_picture
 from training.checkpoint import Loaded
 from training.data.dataset.build import Recipe, Shard, make_rows
@@ -60,16 +61,16 @@ class Calibration:
 
         Args:
             graph: `encode`: one line after the other, in its bucket; `decode`: all lines of a batch, at every
-                STRIDE-th token of their labels.
+                STRIDE-th token of their labels; `decodex8`: the same, with the tokens that follow.
         """
-        return self._pictures() if graph == "encode" else self._steps()
+        return self._pictures() if graph == "encode" else self._steps(CHUNK if graph == CHUNKED else 0)
 
     def _pictures(self) -> Iterator[Arrays]:
         for (image, valid), _ in self.given:
             for row in range(len(image)):
                 yield {"image": image[row : row + 1], "valid_width": valid[row : row + 1].astype(np.int64)}
 
-    def _steps(self) -> Iterator[Arrays]:
+    def _steps(self, chunk: int) -> Iterator[Arrays]:
         spec = io_spec(self.loaded.model, self.loaded.preparation)
         engine, begin = TorchEngine(self.loaded.model, spec), self.loaded.tokenizer.bos_id
         for (image, valid), tokens in self.given:
@@ -84,5 +85,8 @@ class Calibration:
                     names = [*spec.caches("self"), *spec.caches("cross"), "memory_mask"]
                     caches = zip(names, [*own, *cross, encoded.mask_B11T], strict=True)
                     place = np.full(len(given), position)
-                    yield {"token": given[:, position], "position": place} | {n: t.numpy().copy() for n, t in caches}
+                    token = given[:, position]
+                    if chunk:
+                        token = np.pad(given, ((0, 0), (0, chunk)))[:, position : position + chunk]
+                    yield {"token": token, "position": place} | {n: t.numpy().copy() for n, t in caches}
                 decoder.step(given[:, position], position)

@@ -35,10 +35,11 @@ class Graphs:
         return self._run("encode", inputs["image"].shape[3], inputs)
 
     def decode(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """One step's outputs by name."""
+        """A step's outputs by name, or a chunk's where there are several tokens a row."""
         if "W" not in self.target.variable:
             inputs = pad_memory(inputs, self.spec.memory[-1])
-        return self._run("decode", inputs["self_k_0"].shape[2], inputs)
+        kind = "decode" if inputs["token"].ndim == 1 else self.spec.chunked[0]
+        return self._run(kind, inputs["self_k_0"].shape[2], inputs)
 
     def load(self, graph: str) -> Run:
         """One of them as a function."""

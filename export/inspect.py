@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from runtime.io_spec import GRAPHS, TensorSpec, kind_of
+from runtime.io_spec import TensorSpec, kind_of
 from runtime.manifest import Bundle
 
 from .target import TARGETS, size_of
@@ -19,7 +19,7 @@ def inspect(bundle: Bundle) -> str:
     sizes = {path.name: size_of(path) for path in bundle.folder.iterdir()}
     total = f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.2f} MB"
     parts = [f"{about}; {total}; made {manifest.created}", table(("file", "MB", "what it is"), files(bundle, sizes))]
-    for graph in GRAPHS:
+    for graph in manifest.io.kinds:
         rows = [(f"-> {spec.name}", *shape(spec)) for spec in manifest.io.input_spec(graph)]
         rows += [(f"<- {spec.name}", *shape(spec)) for spec in manifest.io.output_spec(graph)]
         parts.append(table((graph, "type", "shape"), rows))

@@ -1,7 +1,8 @@
-"""The two graphs of the inference contract as PyTorch modules: flat lists of tensors in, flat lists out.
+"""The graphs of the inference contract as PyTorch modules: flat lists of tensors in, flat lists out.
 
-    Encoder      image, valid_width -> cross keys and values of each layer, memory mask, column logits
-    DecoderStep  token, position, own and cross keys and values, memory mask -> logits, new keys and values
+    Encoder       image, valid_width -> cross keys and values of each layer, memory mask, column logits
+    DecoderStep   token, position, own and cross keys and values, memory mask -> logits, new keys and values
+    DecoderChunk  the same for several tokens at once
 
 Names, shapes and order come from `runtime.io_spec`.
 """
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runtime.image import Preparation
-from runtime.io_spec import SLOT_BUCKETS, IOSpec
+from runtime.io_spec import CHUNK, CHUNKED, SLOT_BUCKETS, IOSpec
 from training.backbone import get_backbone
 from training.columns import ColumnMemory
 from training.decoder import Decoder, KeysValues
@@ -50,8 +52,18 @@ class DecoderStep(nn.Module):
         """`caches`: self_k_0, self_v_0, ..; cross_k_0, cross_v_0, ..; memory_mask."""
         pairs = [KeysValues(*caches[i : i + 2]) for i in range(0, len(caches) - 1, 2)]
         layers = len(self.decoder.layers)
-        logits, new = self.decoder.step(token, position, pairs[:layers], pairs[layers:], caches[-1])
+        logits, new = self.read(token, position, pairs[:layers], pairs[layers:], caches[-1])
         return (logits, *(tensor for slice_ in new for tensor in slice_))
+
+    def read(self, *given: Any) -> tuple[Tensor, list[KeysValues]]:
+        return self.decoder.step(*given)
+
+
+class DecoderChunk(DecoderStep):
+    """The same for several given tokens, which saves reading the weights once for each."""
+
+    def read(self, *given: Any) -> tuple[Tensor, list[KeysValues]]:
+        return self.decoder.chunk(*given)
 
 
 @torch.no_grad()
@@ -102,11 +114,15 @@ def modules(model: MusicTrOCR, fold: bool = True) -> dict[str, nn.Module]:
     """The contract's graphs by name, in evaluation mode; `fold` as they are exported, else as they were trained."""
     decoder = folded(model.decoder) if fold else model.decoder
     encoder = Encoder(folded_memory(model) if fold else model)
-    return {"encode": encoder.eval(), "decode": DecoderStep(decoder).eval()}
+    return {
+        "encode": encoder.eval(),
+        "decode": DecoderStep(decoder).eval(),
+        CHUNKED: DecoderChunk(decoder).eval(),
+    }
 
 
-def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:
-    """Sizes of a model's two graphs."""
+def io_spec(model: MusicTrOCR, preparation: Preparation, chunk: int = CHUNK) -> IOSpec:
+    """Sizes of a model's graphs; a `chunk` of 0 leaves out those that take several given tokens."""
     params, decoder = model.params, model.decoder
     entry = get_backbone(params.vision_model_name)
     rows = 1 if isinstance(model.memory, ColumnMemory) else entry.grid_height(preparation.height)
@@ -126,4 +142,5 @@ def io_spec(model: MusicTrOCR, preparation: Preparation) -> IOSpec:
         memory=tuple(rows * -(-width // model.stride) for width in preparation.width_buckets),
         slots=(*(size for size in SLOT_BUCKETS if size < params.max_seq_len), params.max_seq_len),
         columns=columns,
+        chunk=chunk,
     )

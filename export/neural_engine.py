@@ -8,7 +8,7 @@ Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
 https://machinelearning.apple.com/research/neural-engine-transformers); linear maps split at 1,024 outputs as in
 ExecuTorch's static Llama for the Neural Engine (pull request #8715).
 
-Shapes as in `training.decoder`, and: N tokens of a step (1), C channels of one head's part.
+Shapes as in `training.decoder`, and: N tokens of a step (1) or chunk, C channels of one head's part.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from runtime.io_spec import CHUNKED
 from training.decoder import MASKED, Decoder, DecoderLayer
 from training.model import MusicTrOCR
 
@@ -210,6 +211,30 @@ class Step(nn.Module):
         return (self.logits(x_BD11), *new)
 
 
+class Chunk(Step):
+    """The same for several given tokens at once."""
+
+    def forward(self, token: Tensor, position: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        """`caches`: as for a step."""
+        pairs = [Stored(*caches[i : i + 2]) for i in range(0, len(caches) - 1, 2)]
+        own, cross = pairs[: len(self.layers)], pairs[len(self.layers) :]
+        mask_BT11 = caches[-1].transpose(1, 3)
+        order_N = torch.arange(token.shape[1], device=token.device)
+        hidden_BS = later(position, own[0].keys.shape[1])
+        hidden_BS1N = hidden_BS[:, :, None, None].repeat(1, 1, 1, token.shape[1])
+        among_BN1N = (order_N[:, None] > order_N).float()[None, :, None].repeat(len(token), 1, 1, 1) * MASKED
+        free_BS1N = torch.cat([hidden_BS1N, among_BN1N], dim=1)
+        # What fills a chunk up may stand beyond the last position there is.
+        position_BN = (position[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
+        x_BND: Tensor = self.tokens(token) + self.positions(position_BN)
+        x_BD1N, new = x_BND.transpose(1, 2)[:, :, None], list[Tensor]()
+        for number, layer in enumerate(self.layers):
+            x_BD1N, made = layer(x_BD1N, own[number], free_BS1N, cross[number], mask_BT11)
+            new += made
+        logits_BV1N: Tensor = self.head(self.norm(x_BD1N))
+        return (logits_BV1N.squeeze(2).transpose(1, 2), *new)
+
+
 class StatefulStep(Step):
     """A step of one row that keeps its caches: token, position and memory go in, logits come out.
 
@@ -264,4 +289,5 @@ class Encoder(nn.Module):
 
 def modules(model: MusicTrOCR) -> dict[str, nn.Module]:
     """The contract's graphs by name in this layout, in evaluation mode."""
-    return {"encode": Encoder(model).eval(), "decode": Step(model.decoder).eval()}
+    step, chunk = Step(model.decoder), Chunk(model.decoder)
+    return {"encode": Encoder(model).eval(), "decode": step.eval(), CHUNKED: chunk.eval()}

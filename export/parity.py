@@ -3,7 +3,8 @@
 fp32 and fp16 must agree to rounding: each output at several widths and cache sizes (at all, where each has a graph of
 its own), and readings with a cache against PyTorch's whole-sequence pass without one. Other precisions must choose the
 same token at MIN_TOP1 of 100 positions, given the same tokens before. Every precision must read a line alone as in a
-batch. A trained model's artifacts also read held-out lines (`export.trial`), with bounds on what differs.
+batch. Graphs that take several given tokens at once must agree as those of one do. A trained model's artifacts also
+read held-out lines (`export.trial`), with bounds on what differs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from runtime.decode import greedy
 from runtime.engine import Engine, Floats
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, kind_of
+from runtime.io_spec import IOSpec, is_decoder, kind_of
 from runtime.tokenizer import Tokenizer
 from training.model import MusicTrOCR
 
@@ -86,8 +87,10 @@ def encoder_numbers(
     return {"psnr_db": lowest(rows), "widths": widths}
 
 
-def decoder_numbers(model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Pictures) -> dict[str, Any]:
-    """One step at every cache size, each row at a place of its own; slots not yet filled hold noise."""
+def decoder_numbers(
+    model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Pictures, kind: str = "decode"
+) -> dict[str, Any]:
+    """One step or chunk at every cache size, each row at a place of its own; slots not yet filled hold noise."""
     image, valid = pictures
     memory = TorchEngine(model, spec).encode(image, valid).encoded
     flat = [tensor.numpy() for cache in memory.cross for tensor in cache]
@@ -95,13 +98,13 @@ def decoder_numbers(model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Picture
     rng = np.random.default_rng(0)
     rows = []
     for slots in spec.slots:
-        inputs = {item.name: item.zeros() for item in spec.input_spec("decode", B=len(image), S=slots, T=1)[:2]}
-        inputs["token"][:] = rng.integers(spec.vocab_size, size=len(image))
+        inputs = {item.name: item.zeros() for item in spec.input_spec(kind, B=len(image), S=slots, T=1)[:2]}
+        inputs["token"][:] = rng.integers(spec.vocab_size, size=inputs["token"].shape)
         inputs["position"][:] = [slots - 1, *rng.integers(slots, size=len(image) - 1)]
-        for item in spec.input_spec("decode", B=len(image), S=slots):
+        for item in spec.input_spec(kind, B=len(image), S=slots):
             if item.name.startswith("self_"):
                 inputs[item.name] = rng.normal(size=[int(n) for n in item.shape]).astype(item.dtype)
-        rows.append(compare(model, spec, "decode", run, {**inputs, **cross}))
+        rows.append(compare(model, spec, kind, run, {**inputs, **cross}))
     return {"psnr_db": lowest(rows), "slots": list(spec.slots)}
 
 
@@ -126,16 +129,24 @@ def read_alone(engine: Engine, pictures: Pictures, tokenizer: Tokenizer, limit: 
 
 def forced(engine: Engine, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
     """Logits [n + 1, V] of each row while it is given `tokens`, step by step through the cache."""
-    image, valid = pictures
-    decoder = engine.start(engine.encode(image, valid))
-    given = padded(tokens, begin)
+    decoder, given = engine.start(engine.encode(*pictures)), padded(tokens, begin)
     steps = [decoder.step(given[:, position], position).copy() for position in range(given.shape[1])]
-    return [np.stack([step[row] for step in steps[: len(ids) + 1]]) for row, ids in enumerate(tokens)]
+    return cut(np.stack(steps, axis=1), tokens)
+
+
+def scored(engine: Engine, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
+    """The same, several tokens at once where the engine can."""
+    decoder, given = engine.start(engine.encode(*pictures)), padded(tokens, begin)
+    return cut(decoder.score(given, 0), tokens)
 
 
 def uncached(model: MusicTrOCR, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
     """The same from PyTorch's whole-sequence pass."""
-    logits_BNV = whole_sequence(model, *pictures, padded(tokens, begin))
+    return cut(whole_sequence(model, *pictures, padded(tokens, begin)), tokens)
+
+
+def cut(logits_BNV: Floats, tokens: Rows) -> list[Floats]:
+    """Each row's logits without those after its end."""
     return [logits_BNV[row, : len(ids) + 1] for row, ids in enumerate(tokens)]
 
 
@@ -145,36 +156,44 @@ def padded(tokens: Rows, begin: int) -> NDArray[np.int64]:
     return np.array([[begin, *ids, *[begin] * (longest - 1 - len(ids))] for ids in tokens], np.int64)
 
 
-def readings(model: MusicTrOCR, engine: Engine, batches: Sequence[Pictures], tokenizer: Tokenizer) -> dict[str, Any]:
+def readings(
+    model: MusicTrOCR, engine: Engine, batches: Sequence[Pictures], tokenizer: Tokenizer
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What an artifact reads, against PyTorch.
 
     Returns:
-        `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given PyTorch's
-        own readings; `top1_percent`: same highest token there; `regret`: how far, at worst, the artifact's own
-        reading lies under PyTorch's highest logit; `alone_equals_batch`; `lines` and `positions` compared.
+        Of steps, `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given
+        PyTorch's own readings; `top1_percent`: same highest token there; `regret`: how far, at worst, the artifact's
+        own reading lies under PyTorch's highest logit; `alone_equals_batch`; `lines` and `positions` compared. Of
+        chunks of tokens, the first two and `positions`.
     """
     limit = min(MOST_TOKENS, engine.spec.slots[-1] - 1)
     begin, reference = tokenizer.bos_id, TorchEngine(model, engine.spec)
     expected: list[Floats] = []
     found: list[Floats] = []
+    chunked: list[Floats] = []
     regret, alone, lines = 0.0, True, 0
     for pictures in batches:
         tokens = read(reference, pictures, tokenizer, limit)
         expected += uncached(model, pictures, tokens, begin)
         found += forced(engine, pictures, tokens, begin)
+        chunked += scored(engine, pictures, tokens, begin)
         own = read(engine, pictures, tokenizer, limit)
         alone = alone and own == read_alone(engine, pictures, tokenizer, limit)
         for logits, ids in zip(uncached(model, pictures, own, begin), own, strict=True):
             chosen = logits[np.arange(len(ids)), ids]
             regret = max(regret, float((logits[: len(ids)].max(1) - chosen).max(initial=0)))
         lines += len(tokens)
+    own_numbers = {"regret": round(regret, 6), "alone_equals_batch": alone, "lines": lines}
+    return compared(expected, found) | own_numbers, compared(expected, chunked)
+
+
+def compared(expected: Sequence[Floats], found: Sequence[Floats]) -> dict[str, Any]:
+    """How logits [n, V] of several rows agree with PyTorch's."""
     every, made = np.concatenate(expected), np.concatenate(found)
     return {
         "cached_psnr_db": psnr(every, made),
         "top1_percent": round(100 * float(np.mean(every.argmax(1) == made.argmax(1))), 2),
-        "regret": round(regret, 6),
-        "alone_equals_batch": alone,
-        "lines": lines,
         "positions": len(every),
     }
 
@@ -185,8 +204,9 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
     least_psnr, least_top1 = LEAST.get(precision, (0.0, MIN_TOP1_FOUR if precision in ("int4", "mixed") else MIN_TOP1))
     if "psnr_db" not in decode:
         return  # nothing was measured, as the figures say
+    kinds = [name for name in numerics if "psnr_db" in numerics[name]]
     if precision in LEAST:
-        for graph in ("encode", "decode"):
+        for graph in kinds:
             for name, value in numerics[graph]["psnr_db"].items():
                 if value < least_psnr:
                     yield f"{name} of {graph} agrees with PyTorch to {value} dB, {least_psnr:g} are needed"
@@ -195,8 +215,12 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
                 f"reading with a cache differs from reading without ({decode['cached_psnr_db']} dB, "
                 f"a token {decode['regret']} under the best)"
             )
-    if decode["top1_percent"] < least_top1:
-        yield f"{decode['top1_percent']} % of the tokens are PyTorch's, {least_top1:g} % are needed"
+    for graph in filter(is_decoder, kinds):
+        found = numerics[graph]
+        if graph != "decode" and found["cached_psnr_db"] < least_psnr:
+            yield f"given tokens read by {graph} differ from PyTorch's: {found['cached_psnr_db']} dB"
+        if found["top1_percent"] < least_top1:
+            yield f"{found['top1_percent']} % of the tokens of {graph} are PyTorch's, {least_top1:g} % are needed"
     if not decode["alone_equals_batch"]:
         yield "a line reads differently alone and in a batch"
     if held_out := numerics.get("held_out"):
@@ -233,11 +257,11 @@ def measure(
     graphs = Graphs(entry, files, spec)
     engine = open_engine(target, files, spec)
     narrow = probe.pair(spec.widths[0])
-    return {
-        "encode": encoder_numbers(model, spec, graphs.encode, probe.pair, every="W" not in entry.variable),
-        "decode": decoder_numbers(model, spec, graphs.decode, narrow)
-        | readings(model, engine, probe.batches(), tokenizer),
-    }
+    numbers = {"encode": encoder_numbers(model, spec, graphs.encode, probe.pair, every="W" not in entry.variable)}
+    kinds = dict.fromkeys(filter(is_decoder, map(kind_of, files)))
+    for kind, read_with in zip(kinds, readings(model, engine, probe.batches(), tokenizer), strict=False):
+        numbers[kind] = decoder_numbers(model, spec, graphs.decode, narrow, kind) | read_with
+    return numbers
 
 
 def unmeasured(target: Target, files: Mapping[str, Path]) -> dict[str, Any]:

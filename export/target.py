@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from runtime.engine import Engine
 from runtime.errors import OmrError
-from runtime.io_spec import IOSpec
+from runtime.io_spec import IOSpec, is_decoder, named
 from runtime.registry import Registry
 from runtime.rows import Graph
 
@@ -46,7 +46,7 @@ class Target:
         check: (file, graph name) -> refuses a graph that breaks the contract.
         variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots. Without B, graphs
             take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
-            memory; without S, there is a `decode_S` for each cache size.
+            memory; without S, there is a `decode_S` (and `decode_Sx8`) for each cache size.
         minimum_os: oldest system that runs it, empty where any does.
         lines: of those shipped with the project, how many its check reads.
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
@@ -78,9 +78,11 @@ class Target:
 
 def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The graphs of a model by kind: one that takes any size, or one a bucket where the axis isn't `variable`."""
-    encode = ("encode",) if "W" in variable else tuple(f"encode_{width}" for width in spec.widths)
-    decode = ("decode",) if "S" in variable else tuple(f"decode_{slots}" for slots in spec.slots)
-    return {"encode": encode, "decode": decode}
+    found = {}
+    for kind in spec.kinds:
+        axis, sizes = ("S", spec.slots) if is_decoder(kind) else ("W", spec.widths)
+        found[kind] = (kind,) if axis in variable else tuple(named(kind, size) for size in sizes)
+    return found
 
 
 Opened = TypeVar("Opened")

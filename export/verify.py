@@ -17,17 +17,19 @@ from training.checkpoint import Loaded, load_checkpoint
 from .bundle import recorded_checkpoint, say, weights_digest
 from .graphs import open_engine
 from .lines import Probe
+from .long import least_psnr, long_decode, refuse_divergence
 from .modules import io_spec
 from .parity import MIN_TOP1, NOT_EXECUTED, forced, gate, measure, read
 from .target import TARGETS
 
 
-def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
+def verify(folder: Path, checkpoint: Path | None = None, long: bool = False) -> dict[str, Any]:
     """Check everything that can be checked here.
 
     Args:
         folder: of the bundle.
         checkpoint: what it was made from; otherwise the one it names, if that is still there.
+        long: also compare every position that the caches hold, which takes a step for each.
 
     Returns:
         What was checked, as one JSON object.
@@ -43,6 +45,8 @@ def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
         say("its checkpoint isn't here (give it with --checkpoint): comparing with each other, not with PyTorch")
     else:
         say(f"comparing with PyTorch: {loaded.folder}")
+    if long and loaded is None:
+        raise BundleError(f"--long compares {folder} with PyTorch: give the checkpoint it was made from, --checkpoint")
     probe = Probe(manifest.preparation)
     tests: list[dict[str, Any]] = []
     first: tuple[Artifact, Engine] | None = None
@@ -61,6 +65,8 @@ def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
         if loaded is not None:
             row["parity"] = measure(loaded.model, spec, loaded.tokenizer, probe, artifact.target, files)
             gate(artifact.target, artifact.precision, row["parity"])
+            if long:
+                row["long"] = long_numbers(loaded, artifact, engine, probe)
         elif first is not None:
             row["top1_percent"] = agreement(first, (artifact, engine), bundle, probe)
         first = first or (artifact, engine)
@@ -72,6 +78,27 @@ def verify(folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
             "checkpoint": compared, "artifacts": tests, "ok": True}  # fmt: skip
 
 
+def long_numbers(loaded: Loaded, artifact: Artifact, engine: Engine, probe: Probe) -> dict[str, Any]:
+    """Every position that the caches hold, against PyTorch.
+
+    Raises:
+        BundleError: the cache doesn't stay exact.
+    """
+    image, valid = probe.pair(engine.spec.widths[len(engine.spec.widths) // 2])
+    what, least = f"{artifact.target} {artifact.precision}", least_psnr(artifact.precision)
+    positions = long_decode(loaded.model, engine, (image[:1], valid[:1]))
+    found = {way: compared.numbers(least) for way, compared in positions.items()}
+    for way, numbers in found.items():
+        other = numbers["first_other_token"]
+        tokens = "the same token at each" if other is None else f"first another token at {other}"
+        say(
+            f"{what} in {way}, {numbers['positions']} positions: {numbers['psnr_db']} dB at worst "
+            f"(position {numbers['worst_position']}), {tokens}"
+        )
+    refuse_divergence(what, found)
+    return found
+
+
 def given_checkpoint(bundle: Bundle, path: Path) -> Loaded:
     """The checkpoint a user names, which must be the bundle's.
 
@@ -80,8 +107,9 @@ def given_checkpoint(bundle: Bundle, path: Path) -> Loaded:
     """
     loaded = load_checkpoint(path)
     recorded = bundle.manifest.source.get("weights_sha256")
+    sizes = io_spec(loaded.model, loaded.preparation, bundle.manifest.io.chunk)
     same = recorded in (None, weights_digest(loaded.folder))
-    if not same or io_spec(loaded.model, loaded.preparation) != bundle.manifest.io:
+    if not same or sizes != bundle.manifest.io:
         raise BundleError(f"{bundle.folder} was made from another checkpoint than {loaded.folder}; give that one")
     return loaded
 

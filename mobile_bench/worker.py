@@ -17,7 +17,7 @@ import numpy as np
 from runtime.engine import load_engine
 from runtime.errors import run_command
 from runtime.image import load_pages
-from runtime.io_spec import GRAPHS, IOSpec, graph_for
+from runtime.io_spec import GRAPHS, IOSpec, graph_for, kind_of, named
 from runtime.manifest import Artifact, Bundle, read_bundle
 from runtime.reader import Reader
 
@@ -52,8 +52,9 @@ def perform(task: Task) -> dict[str, Any]:
 
     Returns:
         `cases`: name -> timing; `load` is a cold start of both graphs, `encode_W` a picture W px wide, `decode_S`
-        one token with S cache slots, `page` the whole way from the file to ABC. `placement`: graph -> provider ->
-        nodes. `peak_mb`: of the process, libraries included; `idle_mb`: of the same before anything was loaded.
+        one token with S cache slots, `decode_Sx8` eight given ones, `page` the whole way from the file to ABC.
+        `placement`: graph -> provider -> nodes. `peak_mb`: of the process, libraries included; `idle_mb`: of the
+        same before anything was loaded.
     """
     idle = peak_memory_mb()
     bundle = read_bundle(task.bundle)
@@ -68,7 +69,9 @@ def perform(task: Task) -> dict[str, Any]:
     cases = {"load": loads}
     for width in widths:
         cases[f"encode_{width}"] = measure(partial(engine.encode, *picture(spec, width)), task.runs)
-    cases[f"decode_{spec.slots[0]}"] = time_steps(engine, widths[0], task.runs)
+    cases[f"decode_{spec.slots[0]}"] = time_decoder(engine, widths[0], task.runs)
+    for kind in {*spec.chunked} & {*map(kind_of, artifact.files)}:
+        cases[named(kind, spec.slots[0])] = time_decoder(engine, widths[0], task.runs, tokens=spec.chunk)
     if task.page:
         cases["page"] = time_page(task)
     return {
@@ -86,17 +89,19 @@ def picture(spec: IOSpec, width: int) -> tuple[Any, Any]:
     return image, np.array([width], spec.integer_dtype)
 
 
-def time_steps(engine: Any, width: int, runs: int, warm_up: int = 5) -> Timing:
-    """One step of the decoder with its smallest cache, started anew where it is full."""
+def time_decoder(engine: Any, width: int, runs: int, tokens: int = 1, warm_up: int = 5) -> Timing:
+    """One step of the decoder, or several given tokens, with its smallest cache, started anew where it is full."""
     spec: IOSpec = engine.spec
     memory = engine.encode(*picture(spec, width))
-    token = np.array([1])
     seconds: list[float] = []
+    places = range(0, spec.slots[0] - tokens + 1, tokens)
     while len(seconds) < runs:
         decoder = engine.start(memory)
-        for position in range(spec.slots[0]):
-            taken = once(partial(decoder.step, token, position))
-            if position >= min(warm_up, spec.slots[0] - 1):
+        for number, position in enumerate(places):
+            given = np.ones((1, tokens), np.int64)
+            several = partial(decoder.score, given, position)
+            taken = once(several if tokens > 1 else partial(decoder.step, given[:, 0], position))
+            if number >= min(warm_up, len(places) - 1):
                 seconds.append(taken)
     return Timing.of(seconds[:runs])
 

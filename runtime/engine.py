@@ -3,6 +3,7 @@
     memory = engine.encode(image, valid_width)      # once a batch of lines
     decoder = engine.start(memory)                  # an empty cache
     logits = decoder.step(token, position)          # once a token
+    logits = decoder.score(tokens, position)        # several tokens that are known already
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ class Decoder(Protocol):
 
         Returns:
             [B, vocabulary] logits of the next token; overwritten by the next step.
+        """
+
+    def score(self, tokens: Integers, position: int) -> Floats:
+        """Read several tokens that are given; the cache is then as after as many steps.
+
+        Args:
+            tokens: [B, n] ids, n at least 1.
+            position: of the first, as for `step`.
+
+        Returns:
+            [B, n, vocabulary] logits, each of the token after.
         """
 
     def keep(self, rows: Integers) -> None:

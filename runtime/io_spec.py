@@ -6,8 +6,9 @@ is written once. Shapes name their variable axes:
     B rows of a batch       C channels, H height and W width of the picture in px
     T columns of memory     S slots of the self-attention cache
 
-A graph takes any size (`encode`, `decode`) or one bucket, whose size ends its name: `encode_448` pictures 448 px wide,
-`decode_256` caches of 256 slots and the widest bucket's memory (`pad_memory` brings a narrower one there).
+A graph takes any size (`encode`, `decode`) or one bucket, whose size its name holds: `encode_448` pictures 448 px wide,
+`decode_256` caches of 256 slots and the widest bucket's memory (`pad_memory` brings a narrower one there). `decodex8`
+and `decode_256x8` take 8 given tokens at once, token n of them seeing the cache and tokens 0 to n.
 """
 
 from __future__ import annotations
@@ -24,13 +25,28 @@ from .axes import axes_of, stored_shape
 from .errors import BundleError
 
 GRAPHS = ("encode", "decode")
+CHUNK = 8  # given tokens that a graph of kind CHUNKED takes at once
+CHUNKED = f"decodex{CHUNK}"
 SLOT_BUCKETS = (256, 512, 1024, 2048)
 MASKED = -1e4  # added to scores that must not count; -inf or finfo.min become NaN in half precision
 
 
 def kind_of(graph: str) -> str:
-    """`encode` of `encode` and of `encode_448`."""
-    return graph.partition("_")[0]
+    """`encode` of `encode` and of `encode_448`, `decodex8` of `decodex8` and of `decode_256x8`."""
+    name, _, size = graph.partition("_")
+    _, times, tokens = size.partition("x")
+    return f"{name}{times}{tokens}"
+
+
+def named(kind: str, size: int) -> str:
+    """The graph of a kind for one bucket: `encode_448`, `decode_256x8`."""
+    name, times, tokens = kind.partition("x")
+    return f"{name}_{size}{times}{tokens}"
+
+
+def is_decoder(graph: str) -> bool:
+    """Whether a graph reads tokens: one, or a chunk of them."""
+    return graph.startswith("decode")
 
 
 def graph_for(graphs: Collection[str], kind: str, size: int) -> str:
@@ -39,10 +55,11 @@ def graph_for(graphs: Collection[str], kind: str, size: int) -> str:
     Raises:
         BundleError: there is neither.
     """
-    for name in (f"{kind}_{size}", kind):
+    for name in (named(kind, size), kind):
         if name in graphs:
             return name
-    raise BundleError(f"there is no graph {kind}_{size} (known: {', '.join(sorted(graphs))}); export the bundle again")
+    known = ", ".join(sorted(graphs))
+    raise BundleError(f"there is no graph {named(kind, size)} (known: {known}); export the bundle again")
 
 
 def pad_memory(arrays: Mapping[str, NDArray[Any]], columns: int) -> dict[str, NDArray[Any]]:
@@ -82,7 +99,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class IOSpec:
-    """Sizes of a model, from which every name, shape and type of its two graphs follows.
+    """Sizes of a model, from which every name, shape and type of its graphs follows.
 
     Attributes:
         layers, heads, head_dim: of the decoder; a cache tensor is [B, heads, slots, head_dim].
@@ -93,6 +110,7 @@ class IOSpec:
         slots: sizes a self-attention cache may have, ascending; the last one bounds a reading.
         columns: width of each part of `column_logits` in order, e.g. {"symbol": 40, "position": 50}; empty
             where the model has no column head.
+        chunk: given tokens that further decoder graphs take at once (CHUNK); 0 where there are none.
         float_dtype, integer_dtype: of all real and whole numbers that cross the border.
         axes: how a target's graphs store "keys" and "values", see `runtime.axes`; empty: as they stand here.
     """
@@ -107,6 +125,7 @@ class IOSpec:
     memory: tuple[int, ...]
     slots: tuple[int, ...] = SLOT_BUCKETS
     columns: dict[str, int] = field(default_factory=dict)
+    chunk: int = 0
     float_dtype: str = "float32"
     integer_dtype: str = "int64"
     axes: dict[str, str] = field(default_factory=dict)
@@ -120,6 +139,16 @@ class IOSpec:
             if not sizes or list(sizes) != sorted(set(sizes)):
                 raise BundleError(f"{name} is {list(sizes)}; expected at least one size, ascending")
 
+    @property
+    def chunked(self) -> tuple[str, ...]:
+        """The kind of graph that takes several given tokens at once; empty where there is none."""
+        return (f"decodex{self.chunk}",) if self.chunk else ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of graphs that a model has."""
+        return (*GRAPHS, *self.chunked)
+
     def input_spec(self, graph: str, **sizes: int) -> list[TensorSpec]:
         """Inputs of a graph in order, with the named dimensions of its bucket and in `sizes` filled in."""
         return [spec.sized(self.bucket(graph) | sizes) for spec in self._both(graph)[0]]
@@ -130,14 +159,12 @@ class IOSpec:
 
     def bucket(self, graph: str) -> dict[str, int]:
         """The sizes that a name fixes: none for `encode`, W and T for `encode_448`, S and T for `decode_256`."""
-        kind, _, size = graph.partition("_")
+        size = graph.partition("_")[2].partition("x")[0]
         if not size:
             return {}
-        return (
-            {"W": int(size), "T": self.memory_size(int(size))}
-            if kind == "encode"
-            else {"S": int(size), "T": self.memory[-1]}
-        )
+        if is_decoder(graph):
+            return {"S": int(size), "T": self.memory[-1]}
+        return {"W": int(size), "T": self.memory_size(int(size))}
 
     def input_names(self, graph: str) -> list[str]:
         return [spec.name for spec in self.input_spec(graph)]
@@ -176,7 +203,8 @@ class IOSpec:
         return TensorSpec("memory_mask", ("B", 1, 1, "T"), self.float_dtype)
 
     def _both(self, graph: str) -> tuple[list[TensorSpec], list[TensorSpec]]:
-        return self._encode() if kind_of(graph) == "encode" else self._decode()
+        tokens = kind_of(graph).partition("x")[2]
+        return self._decode(int(tokens or 0)) if is_decoder(graph) else self._encode()
 
     def _encode(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
         image = TensorSpec("image", ("B", self.channels, self.height, "W"), self.float_dtype)
@@ -185,11 +213,14 @@ class IOSpec:
         head = [TensorSpec("column_logits", ("B", "T", width), self.float_dtype)] if width else []
         return [image, valid], [*self._cache("cross", "T"), self._mask(), *head]
 
-    def _decode(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
-        numbers = [TensorSpec(name, ("B",), self.integer_dtype) for name in ("token", "position")]
-        inputs = [*numbers, *self._cache("self", "S"), *self._cache("cross", "T"), self._mask()]
-        logits = TensorSpec("logits", ("B", self.vocab_size), self.float_dtype)
-        return inputs, [logits, *self._cache("new", 1)]
+    def _decode(self, tokens: int) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        """Of one token where `tokens` is 0, else of a chunk; `position` is that of the first."""
+        several = (tokens,) if tokens else ()
+        token = TensorSpec("token", ("B", *several), self.integer_dtype)
+        position = TensorSpec("position", ("B",), self.integer_dtype)
+        inputs = [token, position, *self._cache("self", "S"), *self._cache("cross", "T"), self._mask()]
+        logits = TensorSpec("logits", ("B", *several, self.vocab_size), self.float_dtype)
+        return inputs, [logits, *self._cache("new", tokens or 1)]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for the manifest."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Floats, Integers
-from .io_spec import MASKED, IOSpec, graph_for
+from .io_spec import MASKED, IOSpec, graph_for, kind_of
+from .scoring import in_chunks
 
 Values = dict[str, NDArray[Any]]
 
@@ -56,7 +57,9 @@ class RowsEngine:
         self.spec = spec
         self.names, self.open_graph = names, open_graph
         self.graphs: dict[str, Graph] = {}
-        self.resident: dict[str, tuple[RowsDecoder, int]] = {}  # whose row a decoder graph's inputs hold
+        # Whose row a decoder graph's inputs hold, and how many of its tokens.
+        self.resident: dict[str, tuple[RowsDecoder, int, int]] = {}
+        self.chunk = spec.chunk if {*spec.chunked} <= {*map(kind_of, names)} else 0
 
     def graph(self, kind: str, size: int) -> tuple[str, Graph]:
         """The graph of a bucket and its name, loaded when it is first needed."""
@@ -89,27 +92,42 @@ class RowsDecoder:
         self.filled = 0
         self.memory = {name: memory.values[name] for name in [*self.spec.caches("cross"), "memory_mask"]}
         self.caches: Values = {}
-        self.logits: Floats
-        self._grow(memory.batch, self.spec.slots[0])
+        self.logits: Floats = self.spec.output_spec("decode", B=memory.batch)[0].zeros()
+        self._grow(self.spec.slots[0])
 
     def step(self, token: Integers, position: int) -> Floats:
         """See `runtime.engine.Decoder`."""
+        self._read("decode", token, position, 1, self.logits)
+        return self.logits
+
+    def score(self, tokens: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`."""
+        return in_chunks(self, tokens, position, self.engine.chunk)
+
+    def chunk(self, tokens: Integers, position: int, count: int) -> Floats:
+        """See `runtime.scoring.Chunks`."""
+        logits: Floats = np.empty((*tokens.shape, self.spec.vocab_size), self.logits.dtype)
+        self._read(self.spec.chunked[0], tokens, position, count, logits)
+        return logits
+
+    def _read(self, kind: str, token: Integers, position: int, count: int, logits: Floats) -> None:
+        """Read `count` tokens of every row with graphs of one kind; their slices go into the caches."""
         assert position == self.filled, f"position {position} after {self.filled} tokens"
-        if position >= self.slots:
-            self._grow(len(self.logits), self.spec.slots_for(position + 1))
-        name, graph = self.engine.graph("decode", self.slots)
-        for row, one in enumerate(token):
-            if self.engine.resident.get(name) != (self, row):
-                self._load(graph.inputs, row)
-                self.engine.resident[name] = (self, row)
-            graph.inputs["token"][0] = one
+        end = position + count
+        if end > self.slots:
+            self._grow(self.spec.slots_for(end))
+        name, graph = self.engine.graph(kind, self.slots)
+        for row, given in enumerate(token):
+            self._load(name, graph.inputs, row)
+            graph.inputs["token"][0] = given
             graph.inputs["position"][0] = position
             graph.run()
-            self.logits[row] = graph.outputs["logits"][0]
+            logits[row] = graph.outputs["logits"][0]
             for old, new in self.writes:
-                self.caches[old][row, :, position] = graph.inputs[old][0, :, position] = graph.outputs[new][0, :, 0]
-        self.filled += 1
-        return self.logits
+                slices = graph.outputs[new][0, :, :count]
+                self.caches[old][row, :, position:end] = graph.inputs[old][0, :, position:end] = slices
+            self.engine.resident[name] = (self, row, end)
+        self.filled = end
 
     def keep(self, rows: Integers) -> None:
         """See `runtime.engine.Decoder`."""
@@ -118,7 +136,7 @@ class RowsDecoder:
         self.memory = {name: value[rows] for name, value in self.memory.items()}
         self.caches = {name: cache[rows] for name, cache in self.caches.items()}
         self.logits = self.logits[rows]
-        for name in [name for name, (owner, _) in self.engine.resident.items() if owner is self]:
+        for name in [name for name, (owner, *_) in self.engine.resident.items() if owner is self]:
             del self.engine.resident[name]
 
     @property
@@ -130,20 +148,25 @@ class RowsDecoder:
         """Each cache and the output that holds its new slice."""
         return list(zip(self.spec.caches("self"), self.spec.caches("new"), strict=True))
 
-    def _load(self, inputs: Values, row: int) -> None:
-        """One row's caches and memory into a graph's inputs; what else stands there is masked."""
-        for name, cache in self.caches.items():
-            inputs[name][0, :, : self.filled] = cache[row, :, : self.filled]
+    def _load(self, graph: str, inputs: Values, row: int) -> None:
+        """What a graph's inputs lack of one row's caches and memory; what else stands there is masked."""
+        owner, held, tokens = self.engine.resident.get(graph, (None, 0, 0))
+        same = owner is self and held == row
+        new = slice(tokens if same else 0, self.filled)
+        if new.start < new.stop:
+            for name, cache in self.caches.items():
+                inputs[name][0, :, new] = cache[row, :, new]
+        if same:
+            return
         inputs["memory_mask"][:] = MASKED
         for name, value in self.memory.items():
             shape = tuple(slice(size) for size in value[row].shape)
             inputs[name][0][shape] = value[row]
 
-    def _grow(self, batch: int, slots: int) -> None:
+    def _grow(self, slots: int) -> None:
         """Caches of this size, what is filled copied over."""
         old = self.caches
-        specs = {item.name: item for item in self.spec.input_spec("decode", B=batch, S=slots)}
+        specs = {item.name: item for item in self.spec.input_spec("decode", B=len(self.logits), S=slots)}
         self.caches = {name: specs[name].zeros() for name in self.spec.caches("self")}
         for name, cache in old.items():
             self.caches[name][:, :, : self.filled] = cache[:, :, : self.filled]
-        self.logits = self.spec.output_spec("decode", B=batch)[0].zeros()

@@ -1,9 +1,9 @@
 """The decoder: pre-norm transformer layers with SwiGLU, learned positions and cross-attention; no biases,
 untied head.
 
-It runs in two ways that must agree: `forward` reads a whole sequence at once (training), `step` one token
-with a cache that is only read; the new slice comes out and the caller writes it (`training.evaluate`, the
-exported graph, the phone).
+It runs in three ways that must agree: `forward` reads a whole sequence at once (training); `step` one token and
+`chunk` several that are given, both with a cache that is only read: the new slices come out and the caller writes
+them (`training.evaluate`, the exported graphs, the phone).
 
 Shapes: B batch, N tokens, T memory positions, S cache slots, D model width, h heads, d width of a head, V
 vocabulary.
@@ -145,6 +145,34 @@ class DecoderLayer(nn.Module):
         x_B1D = x_B1D + self.cross_out((weights @ cross.values).reshape(x_B1D.shape))
         return self.feed(x_B1D), KeysValues(key, value)
 
+    def chunk(
+        self,
+        x_BND: Tensor,
+        own: KeysValues,
+        free_B11S: Tensor,
+        past_NN: Tensor,
+        cross: KeysValues,
+        mask_B11T: Tensor,
+    ) -> tuple[Tensor, KeysValues]:
+        """Several tokens, each seeing `own` and those before it in the chunk. `step` does without these
+        transpositions, so one token is not a chunk of one.
+        """
+        batch, length, _ = x_BND.shape
+        qkv = self.self_qkv(self.self_norm(x_BND)).view(batch, length, 3 * self.heads, -1)
+        query, keys, values = qkv.transpose(1, 2).chunk(3, dim=1)
+        query = query * self.scale
+        before_BhNS = query @ own.keys.transpose(2, 3) + free_B11S
+        among_BhNN = query @ keys.transpose(2, 3) + past_NN
+        weights = torch.softmax(torch.cat([before_BhNS, among_BhNN], dim=-1), dim=-1)
+        slots = own.keys.shape[2]
+        seen_BhNd = weights[..., :slots] @ own.values + weights[..., slots:] @ values
+        x_BND = x_BND + self.self_out(self.join(seen_BhNd))
+
+        query = self.split(self.cross_query(self.cross_norm(x_BND))) * self.scale
+        weights = torch.softmax(query @ cross.keys.transpose(2, 3) + mask_B11T, dim=-1)
+        x_BND = x_BND + self.cross_out(self.join(weights @ cross.values))
+        return self.feed(x_BND), KeysValues(keys, values)
+
 
 class Decoder(nn.Module):
     """Token ids and a memory in, scores of the next token out.
@@ -236,11 +264,46 @@ class Decoder(nn.Module):
         Returns:
             Scores [B, V] and each layer's new slice [B, h, 1, d], for the caller to write at slot `position`.
         """
-        slots_S = torch.arange(own[0].keys.shape[2], device=token_B.device)
-        free_B11S = ((slots_S >= position_B[:, None]).to(mask_B11T.dtype) * MASKED)[:, None, None, :]
+        free_B11S = self.free(position_B, own, mask_B11T.dtype)
         x_B1D = (self.tokens(token_B) + self.positions(position_B))[:, None]
         new = []
         for number, layer in enumerate(self.layers):
             x_B1D, slice_ = layer.step(x_B1D, own[number], free_B11S, cross[number], mask_B11T)
             new.append(slice_)
         return self.head(self.norm(x_B1D))[:, 0], new
+
+    def chunk(
+        self,
+        tokens_BN: Tensor,
+        position_B: Tensor,
+        own: Sequence[KeysValues],
+        cross: Sequence[KeysValues],
+        mask_B11T: Tensor,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Several given tokens more, at once; token n sees the cache and tokens 0..n.
+
+        Args:
+            tokens_BN: ids; what follows the last one that is given may be any, and nothing before it changes.
+            position_B: number of tokens before the first; cache slots from there on are hidden.
+            own, cross, mask_B11T: as for `step`.
+
+        Returns:
+            Scores [B, N, V] and each layer's new slices [B, h, N, d], for the caller to write at slots
+            `position` to `position + N - 1`.
+        """
+        free_B11S = self.free(position_B, own, mask_B11T.dtype)
+        order_N = torch.arange(tokens_BN.shape[1], device=tokens_BN.device)
+        past_NN = (order_N > order_N[:, None]).to(mask_B11T.dtype) * MASKED
+        # Tokens after the given ones may stand beyond the last position there is.
+        position_BN = (position_B[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
+        x_BND = self.tokens(tokens_BN) + self.positions(position_BN)
+        new = []
+        for number, layer in enumerate(self.layers):
+            x_BND, slices = layer.chunk(x_BND, own[number], free_B11S, past_NN, cross[number], mask_B11T)
+            new.append(slices)
+        return self.head(self.norm(x_BND)), new
+
+    def free(self, position_B: Tensor, own: Sequence[KeysValues], dtype: torch.dtype) -> Tensor:
+        """An additive mask [B, 1, 1, S] that hides the slots of a cache which aren't filled yet."""
+        slots_S = torch.arange(own[0].keys.shape[2], device=position_B.device)
+        return ((slots_S >= position_B[:, None]).to(dtype) * MASKED)[:, None, None, :]

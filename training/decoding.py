@@ -1,8 +1,8 @@
-"""PyTorch models read by the searches of the runtime: a decoder with its cache, one token at a time."""
+"""PyTorch models read by the searches of the runtime: a decoder with its cache, one token at a time or several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -43,18 +43,28 @@ class TorchDecoder:
     @torch.inference_mode()
     def step(self, token: Integers, position: int) -> Floats:
         """See `runtime.engine.Decoder`."""
-        slots = self.own[0].keys.shape[2]
-        if position == slots:
-            more = next(size for size in self.slots if size > slots) - slots
+        return self._read(self.model.step, token, position, 1)
+
+    @torch.inference_mode()
+    def score(self, tokens: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`."""
+        return self._read(self.model.chunk, tokens, position, tokens.shape[1])
+
+    def _read(
+        self, read: Callable[..., tuple[Tensor, list[KeysValues]]], given: Integers, position: int, count: int
+    ) -> Floats:
+        """`count` tokens of every row by `read`; their slices go into the cache."""
+        slots, end = self.own[0].keys.shape[2], position + count
+        if end > slots:
+            more = next(size for size in self.slots if size >= end) - slots
             self.own = [KeysValues(*(F.pad(part, (0, 0, 0, more)) for part in cache)) for cache in self.own]
-        token_B = torch.as_tensor(np.asarray(token), device=self.mask_B11T.device)
-        logits_BV, new = self.model.step(
-            token_B, torch.full_like(token_B, position), self.own, self.cross, self.mask_B11T
-        )
-        for cache, slice_ in zip(self.own, new, strict=True):
-            cache.keys[:, :, position] = slice_.keys[:, :, 0]
-            cache.values[:, :, position] = slice_.values[:, :, 0]
-        return np.asarray(logits_BV.float().cpu().numpy())
+        tokens = torch.as_tensor(np.asarray(given), device=self.mask_B11T.device)
+        position_B = tokens.new_full((len(tokens),), position)
+        logits, new = read(tokens, position_B, self.own, self.cross, self.mask_B11T)
+        for cache, slices in zip(self.own, new, strict=True):
+            cache.keys[:, :, position:end] = slices.keys
+            cache.values[:, :, position:end] = slices.values
+        return np.asarray(logits.float().cpu().numpy())
 
     def keep(self, rows: Integers) -> None:
         """See `runtime.engine.Decoder`."""

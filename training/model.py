@@ -165,6 +165,17 @@ class MusicTrOCR(nn.Module):
         """One token more; see `Decoder.step`."""
         return self.decoder.step(token_B, position_B, own, cross, mask_B11T)
 
+    def chunk(
+        self,
+        tokens_BN: Tensor,
+        position_B: Tensor,
+        own: Sequence[KeysValues],
+        cross: Sequence[KeysValues],
+        mask_B11T: Tensor,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Several given tokens more; see `Decoder.chunk`."""
+        return self.decoder.chunk(tokens_BN, position_B, own, cross, mask_B11T)
+
     def forward(
         self, image_BCHW: Tensor, valid_width_B: Tensor, tokens_BN: Tensor, guide: bool = False
     ) -> Output:

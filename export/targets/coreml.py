@@ -43,7 +43,7 @@ from export.views.mil import view
 from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
 from runtime.engines.coreml import engine_of
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, TensorSpec, kind_of
+from runtime.io_spec import IOSpec, TensorSpec, is_decoder, kind_of
 from runtime.rows import RowsEngine
 from training.backbone import get_backbone
 from training.model import MusicTrOCR
@@ -89,10 +89,10 @@ def convert(
 def packages(spec: IOSpec, any_width: bool) -> dict[str, tuple[str, ...]]:
     """Name of a package -> the graphs in it."""
     graphs = graph_names(spec, VARIABLE)
-    alone = {name: (name,) for kind in ("encode", "decode") for name in graphs[kind]}
+    alone = {name: (name,) for names in graphs.values() for name in names}
     if not any_width:
         return alone
-    return {"encode": graphs["encode"], **{name: (name,) for name in graphs["decode"]}}
+    return {"encode": graphs["encode"], **{name: (name,) for name in alone if is_decoder(name)}}
 
 
 def trace(module: nn.Module, spec: IOSpec, items: Sequence[TensorSpec]) -> Any:
@@ -247,7 +247,7 @@ def check_decoder(where: str, program: Program, graph: str, expected: Sequence[s
         BundleError: an expected name isn't there, or it computes keys or values of the memory.
     """
     names = {*program.function.inputs, *(var.name for var in program.function.outputs)}
-    if kind_of(graph) != "decode":
+    if not is_decoder(graph):
         return
     if not names.issuperset(expected):
         raise BundleError(f"{where} is no decoder of the contract: it has {', '.join(sorted(names)[:4])}, ..")

@@ -45,7 +45,7 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     odd = [size for size in spec.slots if size % MULTIPLE]
     if odd:
         raise BundleError(f"a cache of {odd[0]} slots can't be a state; give a model.params.max_seq_len of {MULTIPLE}s")
-    spec = replace(spec, axes=NEURAL_ENGINE)
+    spec = replace(spec, axes=NEURAL_ENGINE, chunk=0)  # given tokens are read step by step into the states
     files: dict[str, Files] = {precision: {} for precision in precisions}
     for kind, graphs in graph_names(spec, VARIABLE).items():
         with TemporaryDirectory(dir=folder) as parts:

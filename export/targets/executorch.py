@@ -38,7 +38,7 @@ from export.view import GraphView
 from export.views.pte import view
 from runtime.engines.executorch import ExecutorchGraph, open_program
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, kind_of
+from runtime.io_spec import IOSpec, is_decoder, kind_of
 from training.model import MusicTrOCR
 
 EXTRA = "executorch"
@@ -159,7 +159,7 @@ def refuse_products(program: torch.export.ExportedProgram, name: str) -> None:
     Raises:
         BundleError: a decoder computes keys or values of the memory.
     """
-    if kind_of(name) != "decode":
+    if not is_decoder(name):
         return
     signature = program.graph_signature
     weights = [
@@ -185,10 +185,10 @@ def sizes(meta: Any, graph: str) -> IOSpec:
     """The contract's sizes, as far as one method shows them: its inputs and outputs have no names."""
     took = [tuple(meta.input_tensor_meta(number).sizes()) for number in range(meta.num_inputs())]
     gave = [tuple(meta.output_tensor_meta(number).sizes()) for number in range(meta.num_outputs())]
-    if kind_of(graph) == "decode":
+    if is_decoder(graph):
         _, heads, slots, width = took[2]
         return IOSpec(
-            layers=len(gave) // 2, heads=heads, head_dim=width, vocab_size=gave[0][1], channels=1, height=1,
+            layers=len(gave) // 2, heads=heads, head_dim=width, vocab_size=gave[0][-1], channels=1, height=1,
             widths=(1,), memory=took[-1][3:], slots=(slots,),
         )  # fmt: skip
     _, channels, height, picture = took[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     files = {}
     with quiet():
         with plain_attention():
-            programs = exported(model, spec)
+            programs = exported(model, replace(spec, chunk=0))
         for precision in precisions:
             settings = CoreMLBackend.generate_compile_specs(
                 minimum_deployment_target=OLDEST, op_linear_quantizer_config=EIGHT_BITS if precision == "int8" else None

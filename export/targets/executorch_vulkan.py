@@ -8,6 +8,7 @@ are lowered, and no figure stands in the manifest. Encoders and decoders that gi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
@@ -24,7 +25,7 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     """Write `model.vulkan.PRECISION.pte` for each precision; values at the border are fp32 in both."""
     files = {}
     with quiet():
-        programs = exported(model, spec)
+        programs = exported(model, replace(spec, chunk=0))
         for precision in precisions:
             path = folder / f"model.vulkan.{precision}.pte"
             path.write_bytes(lowered(programs, VulkanPartitioner({"force_fp16": precision == "fp16"})))

@@ -1,4 +1,7 @@
-"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and fewer bits."""
+"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and fewer bits.
+
+The graph that takes several given tokens at once holds no weights of its own: it reads those in the step's file.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from export.view import GraphView
 from export.views.onnx import view
 from runtime.engines.onnx import open_session
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec
+from runtime.io_spec import IOSpec, is_decoder
 from training.model import MusicTrOCR
 
 EXTRA = "export"
@@ -33,6 +36,7 @@ EXTRA = "export"
 # Sizes the graphs are traced with: all different and none 0 or 1, since torch.export takes equal sizes for the
 # same one and 0 and 1 for constants.
 TRACED = {"B": 2, "S": 24}
+FEWEST = 256  # bytes of a tensor that is looked for in another file
 BRANCHES = ("If", "Loop", "Scan")
 PROJECTIONS = ("MatMul", "MatMulNBits", "Gemm", "MatMulInteger", "Conv")
 
@@ -42,11 +46,15 @@ def convert(
 ) -> dict[str, Files]:
     """Write `GRAPH.PRECISION.onnx` for each graph and precision."""
     files: dict[str, Files] = {precision: {} for precision in precisions}
-    for graph, module in modules(model).items():
-        exact = trace(module, spec, graph)
+    parts = modules(model)
+    for graph in spec.kinds:
+        exact = trace(parts[graph], spec, graph)
         for precision in precisions:
             path = folder / f"{graph}.{precision}.onnx"
-            onnx.save(written(exact, precision, module, calibration), path)
+            proto = written(exact, precision, parts[graph], calibration)
+            if graph in spec.chunked:
+                proto = borrowed(proto, files[precision]["decode"])
+            onnx.save(proto, path)
             files[precision][graph] = path
     return files
 
@@ -69,6 +77,23 @@ def bits_by_value(module: nn.Module, bits: Mapping[str, int]) -> Callable[[NDArr
     """A matrix [in, out] -> its bits; the exporter renames and transposes weights, their values stay."""
     known = {part.weight.detach().numpy().T.tobytes(): bits[name] for name, part in matrices(module).items()}
     return lambda weight: known.get(weight.tobytes(), 8)
+
+
+def borrowed(proto: onnx.ModelProto, lender: Path) -> onnx.ModelProto:
+    """A copy whose large weights are those in another file of the same folder, as ONNX's external data."""
+    content = lender.read_bytes()
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for item in copy.graph.initializer:
+        start = content.find(item.raw_data) if len(item.raw_data) >= FEWEST else -1
+        if start < 0:
+            continue
+        place = {"location": lender.name, "offset": start, "length": len(item.raw_data)}
+        item.ClearField("raw_data")
+        item.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in place.items():
+            item.external_data.add(key=key, value=str(value))
+    return copy
 
 
 def trace(module: nn.Module, spec: IOSpec, graph: str) -> onnx.ModelProto:
@@ -144,7 +169,7 @@ def check(path: Path, graph: str) -> None:
     branches = sorted({node.op_type for node in proto.graph.node} & set(BRANCHES))
     if branches:
         raise BundleError(f"{path.name} holds {branches[0]}; the contract's graphs don't branch")
-    if graph == "decode":
+    if is_decoder(graph):
         refuse_weights(path.name, memory_projections(proto))
 
 

@@ -32,7 +32,7 @@ from export.view import GraphView
 from export.views.tflite import view
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, kind_of
+from runtime.io_spec import IOSpec, is_decoder, kind_of
 from training.model import MusicTrOCR
 
 EXTRA = "tflite"
@@ -201,7 +201,7 @@ def check(path: Path, graph: str) -> None:
     branches = sorted({node.kind for node in listed} & set(BRANCHES))
     if branches:
         raise BundleError(f"{graph} of {path.name} holds {branches[0]}; the contract's graphs don't branch")
-    if kind_of(graph) != "decode":
+    if not is_decoder(graph):
         return
     weights = {str(n) for n, tensor in enumerate(subgraph.tensors) if held(model, tensor)}
     memory = [str(item.tensorIndex) for item in found.inputs if item.name.decode().startswith("cross_")]

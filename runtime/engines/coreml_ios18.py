@@ -64,6 +64,11 @@ class StatesDecoder:
         self.filled += 1
         return self.logits
 
+    def score(self, tokens: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`; step by step."""
+        steps = [self.step(tokens[:, n], position + n).copy() for n in range(tokens.shape[1])]
+        return np.stack(steps, axis=1)
+
     def keep(self, rows: Integers) -> None:
         """See `runtime.engine.Decoder`."""
         self.memory = [self.memory[row] for row in rows]

@@ -8,7 +8,7 @@ every slot is read at every step, filled or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..engine import Floats, Integers
 from ..errors import BundleError
 from ..io_spec import IOSpec
+from ..scoring import in_chunks
 from ..threads import default_threads
 
 PROVIDERS = ["CPUExecutionProvider"]
@@ -69,14 +70,25 @@ class OnnxMemory:
 
 
 class OnnxEngine:
-    """Encoder and decoder sessions of one bundle."""
+    """The sessions of one bundle; that of chunks of tokens, `chunked`, is opened when it is first needed."""
 
-    def __init__(self, encoder: Path, decoder: Path, spec: IOSpec, threads: int = 0) -> None:
+    def __init__(
+        self, encoder: Path, decoder: Path, spec: IOSpec, threads: int = 0, chunked: Path | None = None
+    ) -> None:
         self.spec = spec
         self.encoder = open_session(encoder, threads or default_threads())
-        self.decoder = open_session(decoder, threads or default_threads(decoder.stat().st_size))
+        self.decoder_threads = threads or default_threads(decoder.stat().st_size)
+        self.decoder = open_session(decoder, self.decoder_threads)
         for session, graph, path in ((self.encoder, "encode", encoder), (self.decoder, "decode", decoder)):
             _check_names(session, spec, graph, path)
+        self.chunked, self._chunker = chunked, None
+
+    def chunker(self) -> Any:
+        """The session that reads chunks of tokens."""
+        if self._chunker is None and self.chunked is not None:
+            self._chunker = open_session(self.chunked, self.decoder_threads)
+            _check_names(self._chunker, self.spec, self.spec.chunked[0], self.chunked)
+        return self._chunker
 
     def encode(self, image: Floats, valid_width: Integers) -> OnnxMemory:
         """See `runtime.engine.Engine`."""
@@ -93,67 +105,111 @@ class OnnxEngine:
 
     def start(self, memory: OnnxMemory) -> OnnxDecoder:
         """See `runtime.engine.Engine`."""
-        return OnnxDecoder(self.decoder, self.spec, memory)
+        return OnnxDecoder(self.decoder, self.spec, memory, self.chunker if self.chunked else None)
 
 
 class OnnxDecoder:
-    """The decoder's cache and everything bound to it."""
+    """The decoder's cache and everything bound to it.
 
-    def __init__(self, session: Any, spec: IOSpec, memory: OnnxMemory) -> None:
-        self.session = session
+    Args:
+        session: of the step.
+        spec: the contract's sizes.
+        memory: what the encoder left.
+        chunker: gives the session that reads chunks of tokens, if there is one.
+    """
+
+    def __init__(
+        self, session: Any, spec: IOSpec, memory: OnnxMemory, chunker: Callable[[], Any] | None = None
+    ) -> None:
+        self.session, self.chunker = session, chunker
         self.spec = spec
         self.filled = 0
         names = [*spec.caches("cross"), "memory_mask"]
         self.memory = {name: memory.values[name] for name in names}
         self.caches: dict[str, NDArray[Any]] = {}
-        self._bind(memory.batch, spec.slots[0])
+        self.several: Bound | None = None  # made when it is first needed
+        self._resize(memory.batch, spec.slots[0])
 
     def step(self, token: Integers, position: int) -> Floats:
         """See `runtime.engine.Decoder`."""
-        assert position == self.filled, f"position {position} after {self.filled} tokens"
-        if position >= self.slots:
-            self._bind(len(self.token), self.spec.slots_for(position + 1))
-        self.token[:] = token
-        self.position[:] = position
-        self.session.run_with_iobinding(self.binding)
-        for cache, new in self.writes:
-            cache[:, :, position] = new[:, :, 0]
-        self.filled += 1
-        return self.logits
+        self._make_room(position, 1)
+        return self.one.read(token, position, 1)
+
+    def score(self, tokens: Integers, position: int) -> Floats:
+        """See `runtime.engine.Decoder`."""
+        return in_chunks(self, tokens, position, self.spec.chunk if self.chunker else 0)
+
+    def chunk(self, tokens: Integers, position: int, count: int) -> Floats:
+        """See `runtime.scoring.Chunks`."""
+        self._make_room(position, count)
+        if self.several is None:
+            assert self.chunker is not None
+            self.several = Bound(self.chunker(), self.spec, self.spec.chunked[0], self.caches, self.memory)
+        return self.several.read(tokens, position, count)
 
     def keep(self, rows: Integers) -> None:
         """See `runtime.engine.Decoder`."""
-        if len(rows) == len(self.token) and np.array_equal(rows, np.arange(len(rows))):
+        if len(rows) == len(self.one.token) and np.array_equal(rows, np.arange(len(rows))):
             return
         self.memory = {name: _own(value.numpy()[rows]) for name, value in self.memory.items()}
         self.caches = {name: cache[rows] for name, cache in self.caches.items()}
-        self._bind(len(rows), self.slots)
+        self._resize(len(rows), self.slots)
 
     @property
     def slots(self) -> int:
         return int(next(iter(self.caches.values())).shape[2])
 
-    def _bind(self, batch: int, slots: int) -> None:
-        """New arrays of this size, what is filled copied over, all bound to the session."""
-        sizes = {"B": batch, "S": slots}
-        inputs = {spec.name: spec for spec in self.spec.input_spec("decode", **sizes)}
+    def _make_room(self, position: int, count: int) -> None:
+        """A cache that holds `count` tokens more."""
+        assert position == self.filled, f"position {position} after {self.filled} tokens"
+        if position + count > self.slots:
+            self._resize(len(self.one.token), self.spec.slots_for(position + count))
+        self.filled = position + count
+
+    def _resize(self, batch: int, slots: int) -> None:
+        """New arrays of this size, what is filled copied over, all bound to the session of steps."""
+        inputs = {spec.name: spec for spec in self.spec.input_spec("decode", B=batch, S=slots)}
         caches = {name: inputs[name].zeros() for name in self.spec.caches("self")}
         for name, old in self.caches.items():
             caches[name][:, :, : self.filled] = old[:, :, : self.filled]
         self.caches = caches
+        self.one = Bound(self.session, self.spec, "decode", caches, self.memory)
+        self.several = None
+
+
+class Bound:
+    """A decoder's graph bound to a cache, which it reads and writes in place."""
+
+    def __init__(
+        self, session: Any, spec: IOSpec, graph: str, caches: Mapping[str, NDArray[Any]], memory: Mapping[str, Any]
+    ) -> None:
+        batch, _, slots, _ = caches["self_k_0"].shape
+        sizes = {"B": batch, "S": slots}
+        self.session = session
+        inputs = {item.name: item for item in spec.input_spec(graph, **sizes)}
         self.token, self.position = inputs["token"].zeros(), inputs["position"].zeros()
-        outputs = {spec.name: spec.zeros() for spec in self.spec.output_spec("decode", **sizes)}
+        outputs = {item.name: item.zeros() for item in spec.output_spec(graph, **sizes)}
         self.logits: Floats = outputs["logits"]
-        pairs = zip(self.spec.caches("self"), self.spec.caches("new"), strict=True)
-        self.writes = [(caches[old], outputs[new]) for old, new in pairs]
-        self.binding = self.session.io_binding()
-        arrays = {**caches, "token": self.token, "position": self.position}
+        self.writes = [
+            (caches[old], outputs[new]) for old, new in zip(spec.caches("self"), spec.caches("new"), strict=True)
+        ]
+        self.binding = session.io_binding()
+        arrays = {**caches, "token": self.token, "position": self.position, **outputs}
         # An OrtValue made from numpy shares its memory: the host writes what ONNX Runtime reads.
-        self.bound = {name: ort.OrtValue.ortvalue_from_numpy(a) for name, a in {**arrays, **outputs}.items()}
+        self.bound = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
         for name in inputs:
-            self.binding.bind_ortvalue_input(name, self.bound.get(name) or self.memory[name])
+            self.binding.bind_ortvalue_input(name, self.bound.get(name) or memory[name])
         for name in outputs:
             self.binding.bind_ortvalue_output(name, self.bound[name])
+
+    def read(self, token: Integers, position: int, count: int) -> Floats:
+        """Read `count` tokens from `position` on; their slices go into the cache."""
+        self.token[:] = token
+        self.position[:] = position
+        self.session.run_with_iobinding(self.binding)
+        for cache, new in self.writes:
+            cache[:, :, position : position + count] = new[:, :, :count]
+        return self.logits
 
 
 def _own(array: NDArray[Any]) -> Any:
@@ -171,7 +227,8 @@ def _check_names(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> OnnxEngine:
     """See `runtime.engine.EngineFactory`."""
-    return OnnxEngine(files["encode"], files["decode"], spec, threads)
+    chunked = next((files[kind] for kind in spec.chunked if kind in files), None)
+    return OnnxEngine(files["encode"], files["decode"], spec, threads, chunked)
 
 
 ENGINE = open_engine

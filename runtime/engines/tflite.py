@@ -13,7 +13,7 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 from ..errors import BundleError
-from ..io_spec import IOSpec, kind_of
+from ..io_spec import IOSpec, is_decoder, kind_of
 from ..rows import RowsEngine, Values
 from ..threads import default_threads
 
@@ -78,7 +78,7 @@ def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> RowsEn
     def open_graph(name: str) -> LitertGraph:
         path, kind = files[name], kind_of(name)
         if (path, kind) not in interpreters:
-            weights = path.stat().st_size if kind == "decode" else None
+            weights = path.stat().st_size if is_decoder(kind) else None
             interpreters[path, kind] = open_interpreter(path, threads or default_threads(weights))
         graph = LitertGraph(interpreters[path, kind], path, name)
         check_names(graph, spec, path, name)

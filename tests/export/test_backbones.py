@@ -43,7 +43,7 @@ def around(name: str) -> tuple[MusicTrOCR, IOSpec]:
     """The smallest model around a backbone, and its sizes."""
     model = random_model(2, *overrides(name))
     preparation = make_preparation(load_config([ROOT / "configs" / "debug.yaml"], overrides(name)))
-    return model, io_spec(model, preparation)
+    return model, io_spec(model, preparation, chunk=0)
 
 
 def pictures_for(spec: IOSpec) -> Callable[[int], Pictures]:

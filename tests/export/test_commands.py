@@ -16,23 +16,25 @@ from export.__main__ import main
 from export.inspect import spans
 from export.target import TARGETS, Files
 from runtime.errors import run_command
-from runtime.io_spec import GRAPHS, IOSpec
+from runtime.io_spec import CHUNKED, GRAPHS, IOSpec
 from runtime.manifest import Bundle, SelfTest, read_bundle, write_bundle
 from training.model import MusicTrOCR
 
 from .debug import save_checkpoint
+
+KINDS = (*GRAPHS, CHUNKED)
 
 
 @pytest.fixture
 def converted(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting takes the session's graphs instead of tracing again, whatever the model."""
 
-    def convert(_model: MusicTrOCR, _spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+    def convert(_model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
         files: dict[str, Files] = {}
         for precision in precisions:
             artifact = bundle.manifest.choose(["onnx"], precision)
-            copies = [shutil.copy(bundle.path(artifact, graph), folder) for graph in GRAPHS]
-            files[precision] = dict(zip(GRAPHS, map(Path, copies), strict=True))
+            copies = [shutil.copy(bundle.path(artifact, graph), folder) for graph in spec.kinds]
+            files[precision] = dict(zip(spec.kinds, map(Path, copies), strict=True))
         return files
 
     target = replace(TARGETS.get("onnx"), convert=convert)
@@ -57,13 +59,24 @@ def test_a_bundle_holds_what_was_asked_for_in_that_order(bundle: Bundle) -> None
     assert [(a.target, a.precision) for a in manifest.artifacts] == [("onnx", "int8"), ("onnx", "fp32")]
     assert manifest.name == "debug"
     assert set(manifest.files) == {
-        *(f"{graph}.{precision}.onnx" for graph in GRAPHS for precision in ("int8", "fp32")),
+        *(f"{graph}.{precision}.onnx" for graph in KINDS for precision in ("int8", "fp32")),
         "tokenizer.json", "MODEL_CARD.md", "self_test.png",
     }  # fmt: skip
     assert manifest.tools["torch"].startswith("2.")
     assert manifest.self_test is not None
     assert set(manifest.self_test.tokens) == {"int8", "fp32"}
     assert len(manifest.self_test.tokens["fp32"]) > 3
+
+
+@pytest.mark.usefixtures("converted")
+def test_graphs_of_chunks_can_be_left_out(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    call = ["--target", "onnx", "--precision", "fp32", "--checkpoint", str(checkpoint), "--no-chunk"]
+    assert main([*call, "--out", str(out)]) == 0
+    manifest = read_bundle(out).manifest
+    assert manifest.io.chunk == 0 and manifest.io.kinds == GRAPHS
+    assert list(manifest.artifacts[0].files) == list(manifest.artifacts[0].numerics) == list(GRAPHS)
+    assert main(["verify", str(out), "--checkpoint", str(checkpoint)]) == 0
 
 
 def test_the_card_says_that_nothing_is_known_of_an_unread_model(bundle: Bundle) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +22,15 @@ from export.targets.onnx import TARGET, check, memory_projections
 from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.image import Preparation
-from runtime.io_spec import GRAPHS, IOSpec, kind_of
+from runtime.io_spec import CHUNK, CHUNKED, GRAPHS, IOSpec, kind_of
 from runtime.manifest import Bundle
 from training.checkpoint import Loaded
 
 from .debug import random_model
 
 PRECISIONS = ("fp32", "int8")
+KINDS = (*GRAPHS, CHUNKED)
+DECODERS = {"decode": 1, CHUNKED: CHUNK}  # and the tokens they take
 
 
 def path_of(bundle: Bundle, graph: str, precision: str) -> Path:
@@ -34,7 +38,7 @@ def path_of(bundle: Bundle, graph: str, precision: str) -> Path:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("graph", KINDS)
 def test_a_graph_has_the_names_types_and_variable_sizes_of_the_contract(
     bundle: Bundle, graph: str, precision: str
 ) -> None:
@@ -51,7 +55,7 @@ def test_a_graph_has_the_names_types_and_variable_sizes_of_the_contract(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_any_number_of_rows_any_width_and_any_cache_size_run(bundle: Bundle, precision: str) -> None:
     spec = bundle.manifest.io
-    encode, decode = (TARGET.load(path_of(bundle, graph, precision)) for graph in GRAPHS)
+    encode, decode, chunk = (TARGET.load(path_of(bundle, graph, precision)) for graph in KINDS)
     for rows, width, slots in ((1, spec.widths[0], 256), (3, spec.widths[-1] + 64, 37)):
         inputs = {s.name: s.zeros(B=rows, W=width) for s in spec.input_spec("encode")}
         inputs["valid_width"][:] = width
@@ -61,17 +65,54 @@ def test_any_number_of_rows_any_width_and_any_cache_size_run(bundle: Bundle, pre
         out = decode(step)
         assert out["logits"].shape == (rows, spec.vocab_size)
         assert out["new_k_0"].shape == (rows, spec.heads, 1, spec.head_dim)
+        out = chunk({**step, "token": np.zeros((rows, CHUNK), np.int64)})
+        assert out["logits"].shape == (rows, CHUNK, spec.vocab_size)
+        assert out["new_k_0"].shape == (rows, spec.heads, CHUNK, spec.head_dim)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_decoder_holds_no_projection_of_the_memory(bundle: Bundle, precision: str) -> None:
-    path = path_of(bundle, "decode", precision)
-    check(path, "decode")
+@pytest.mark.parametrize("graph", DECODERS)
+def test_a_decoder_holds_no_projection_of_the_memory(bundle: Bundle, graph: str, precision: str) -> None:
+    path = path_of(bundle, graph, precision)
+    check(path, graph)
     assert memory_projections(onnx.load(path)) == []
     # Self-attention in and out, cross query and out, and three of SwiGLU in each layer, then the head.
     weights = {item.name for item in onnx.load(path).graph.initializer}
     products = [n for n in onnx.load(path).graph.node if n.op_type.startswith("MatMul") and n.input[1] in weights]
     assert len(products) == 7 * bundle.manifest.io.layers + 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("graph", "tokens"), DECODERS.items())
+def test_a_decoder_gives_the_scores_and_the_new_slices_alone(
+    bundle: Bundle, graph: str, tokens: int, precision: str
+) -> None:
+    spec = bundle.manifest.io
+    outputs = {value.name: value.type.tensor_type.shape.dim for value in
+               onnx.load(path_of(bundle, graph, precision)).graph.output}  # fmt: skip
+    values = {name: math.prod(dim.dim_value for dim in shape[1:]) for name, shape in outputs.items()}
+    assert values.pop("logits") == tokens * spec.vocab_size
+    assert sum(values.values()) == tokens * 2 * spec.layers * spec.heads * spec.head_dim
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_graph_of_chunks_reads_the_steps_weights_and_has_none_of_its_own(bundle: Bundle, precision: str) -> None:
+    step, chunk = (path_of(bundle, graph, precision) for graph in DECODERS)
+    bare = onnx.load(chunk, load_external_data=False).graph.initializer
+    borrowed = {item.name: {entry.key: entry.value for entry in item.external_data} for item in bare}
+    assert {place["location"] for place in borrowed.values() if place} == {step.name}
+    own = [item for item in bare if not item.external_data]
+    assert max(numpy_helper.to_array(item).nbytes for item in own) <= 256  # the mask of 8 tokens among themselves
+    held = Counter(item.raw_data for item in onnx.load(step).graph.initializer)
+    filled = {item.name: item.raw_data for item in onnx.load(chunk).graph.initializer}
+    assert all(filled[name] in held for name, place in borrowed.items() if place)
+    assert sum(bool(place) for place in borrowed.values()) >= 7 * bundle.manifest.io.layers + 1
+
+
+def test_a_graph_of_chunks_without_the_steps_file_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    moved = shutil.copy(path_of(bundle, CHUNKED, "fp32"), tmp_path)
+    with pytest.raises(BundleError, match=r"decodex8.fp32.onnx can't be loaded by ONNX Runtime"):
+        TARGET.load(Path(moved), CHUNKED)
 
 
 def small_decoder(path: Path, *nodes: onnx.NodeProto) -> Path:
@@ -118,7 +159,7 @@ def test_int8_graphs_hold_int8_weights_and_no_slow_operators(bundle: Bundle) -> 
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("graph", KINDS)
 def test_a_graph_tells_nothing_about_the_machine_that_made_it(bundle: Bundle, graph: str, precision: str) -> None:
     content = path_of(bundle, graph, precision).read_bytes()
     for trace in (b"site-packages", b"stack_trace", str(Path.home()).encode() + b"/", str(Path.cwd()).encode()):
@@ -129,7 +170,8 @@ def test_graphs_of_one_row_and_one_bucket_read_as_those_of_any(bundle: Bundle, e
     """As targets are read that have no engine here; ONNX's graphs stand for them, one row at a time."""
     target, spec = replace(TARGET, variable=()), bundle.manifest.io
     names = [name for group in graph_names(spec, target.variable).values() for name in group]
-    assert names == ["encode_128", "encode_256", "encode_512", "encode_1280", "decode_256", "decode_512"]
+    widths = ["encode_128", "encode_256", "encode_512", "encode_1280"]
+    assert names == [*widths, "decode_256", "decode_512", "decode_256x8", "decode_512x8"]
     files = {name: path_of(bundle, kind_of(name), "fp32") for name in names}
     graphs = Graphs(target, files, spec)
     tokenizer = bundle.tokenizer()
@@ -144,7 +186,7 @@ def test_sizes_follow_from_the_model(loaded: Loaded) -> None:
     spec = io_spec(loaded.model, loaded.preparation)
     assert spec == IOSpec(
         layers=2, heads=2, head_dim=16, vocab_size=loaded.tokenizer.vocab_size, channels=1, height=96,
-        widths=(128, 256, 512, 1280), memory=(16, 32, 64, 160), slots=(256, 512), columns=spec.columns,
+        widths=(128, 256, 512, 1280), memory=(16, 32, 64, 160), slots=(256, 512), columns=spec.columns, chunk=8,
     )  # fmt: skip
     assert list(spec.columns) == ["symbol", "staff_position", "duration"]
     assert sum(spec.columns.values()) == loaded.model.heads.score.out_features

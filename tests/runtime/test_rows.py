@@ -10,27 +10,16 @@ import numpy as np
 import pytest
 
 from runtime.decode import Reading, beam, greedy
-from runtime.engines.onnx import OnnxEngine, open_session
+from runtime.engines.onnx import OnnxEngine
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, kind_of
-from runtime.rows import RowsEngine, Values
+from runtime.io_spec import kind_of
+from runtime.rows import RowsEngine
 
 from . import tiny
+from .session_graph import SessionGraph
 
 BEGIN, END = 1, 2
 WIDTHS = np.array([32, 21, 9])
-
-
-class SessionGraph:
-    """See `runtime.rows.Graph`."""
-
-    def __init__(self, path: Path, spec: IOSpec, name: str) -> None:
-        self.session, self.names = open_session(path, 1), spec.output_names(name)
-        self.inputs = {item.name: item.zeros() for item in spec.input_spec(name, B=1)}
-        self.outputs: Values = {}
-
-    def run(self) -> None:
-        self.outputs = dict(zip(self.names, self.session.run(self.names, self.inputs), strict=True))
 
 
 @pytest.fixture

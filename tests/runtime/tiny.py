@@ -1,4 +1,4 @@
-"""A random model that keeps the inference contract: two ONNX graphs, and the same in numpy without a cache.
+"""A random model that keeps the inference contract: ONNX graphs, and the same in numpy without a cache.
 
 The numpy side recomputes the whole prefix at every step, so it shares no cache logic with what it checks.
 """
@@ -93,7 +93,7 @@ class _Graph:
         return self.add("Transpose", self.add("Reshape", x, shape), perm=[0, 2, 1, 3], out=out)
 
     def merge(self, x: str) -> str:
-        """[B, h, 1, d] -> [B, 1, D]."""
+        """[B, h, N, d] -> [B, N, D]."""
         shape = self.constant([0, 0, self.spec.heads * self.spec.head_dim])
         return self.add("Reshape", self.add("Transpose", x, perm=[0, 2, 1, 3]), shape)
 
@@ -138,11 +138,15 @@ def save_encoder(weights: Weights, path: Path) -> None:
     g.save(path, "encode")
 
 
-def save_decoder(weights: Weights, path: Path) -> None:
-    """`decode`: one token, slots from `position` on masked, the new slice as output."""
+def save_decoder(weights: Weights, path: Path, graph: str = "decode") -> None:
+    """`decode`: one token, slots from `position` on masked, the new slice as output; or a chunk of given tokens."""
     g, spec = _Graph(weights), weights.spec
-    token = g.add("Unsqueeze", "token", g.constant([1]))
+    count = int(graph.removeprefix("decode").removeprefix("x") or 0)
+    token = "token" if count else g.add("Unsqueeze", "token", g.constant([1]))
     place = g.add("Unsqueeze", "position", g.constant([1]))
+    place = g.add("Add", place, g.constant(np.arange(count or 1)))
+    place = g.add("Min", place, g.constant(spec.slots[-1] - 1))
+    later = g.constant(np.triu(np.full((count or 1, count or 1), MASKED), 1), np.float32)
     x = g.add("Add", g.add("Gather", "embed", token), g.add("Gather", "places", place))
     size = g.add("Gather", g.add("Shape", "self_k_0"), g.constant(2))
     slots = g.add("Range", g.constant(0), size, g.constant(1))
@@ -154,15 +158,19 @@ def save_decoder(weights: Weights, path: Path) -> None:
         k = g.split(g.add("MatMul", y, f"k{n}"), out=f"new_k_{n}")
         v = g.split(g.add("MatMul", y, f"v{n}"), out=f"new_v_{n}")
         old = g.add("Add", g.scores(q, f"self_k_{n}"), mask)
-        weight = g.add("Softmax", g.add("Concat", old, g.scores(q, k), axis=3), axis=-1)
+        among = g.add("Add", g.scores(q, k), later)
+        weight = g.add("Softmax", g.add("Concat", old, among, axis=3), axis=-1)
         values = g.add("Concat", f"self_v_{n}", v, axis=2)
         x = g.add("Add", x, g.add("MatMul", g.merge(g.add("MatMul", weight, values)), f"o{n}"))
         q = g.split(g.add("MatMul", g.norm(x), f"cq{n}"))
         weight = g.add("Softmax", g.add("Add", g.scores(q, f"cross_k_{n}"), "memory_mask"), axis=-1)
         x = g.add("Add", x, g.add("MatMul", g.merge(g.add("MatMul", weight, f"cross_v_{n}")), f"co{n}"))
         x = g.add("Add", x, g.add("MatMul", g.add("Relu", g.add("MatMul", g.norm(x), f"up{n}")), f"down{n}"))
-    g.add("Squeeze", g.add("MatMul", g.norm(x), "head"), g.constant([1]), out="logits")
-    g.save(path, "decode")
+    if count:
+        g.add("MatMul", g.norm(x), "head", out="logits")
+    else:
+        g.add("Squeeze", g.add("MatMul", g.norm(x), "head"), g.constant([1]), out="logits")
+    g.save(path, graph)
 
 
 def reference_memory(weights: Weights, image: Array, valid_width: NDArray[Any]) -> tuple[Array, Array]:

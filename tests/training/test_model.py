@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from runtime.errors import ConfigError, MissingExtraError
@@ -56,6 +57,28 @@ def test_step_by_step_with_a_cache_gives_the_whole_sequences_logits(changes: dic
         for cache, slice_ in zip(own, new, strict=True):
             cache.keys[:, :, position] = slice_.keys[:, :, 0]
             cache.values[:, :, position] = slice_.values[:, :, 0]
+
+
+@pytest.mark.parametrize("changes", [{}, GRID], ids=["columns", "grid"])
+@torch.inference_mode()
+def test_chunks_of_given_tokens_give_the_whole_sequences_logits(changes: dict[str, object]) -> None:
+    """Tolerance as for single tokens; what fills the last chunk up stands beyond the last position."""
+    net = model(**changes)
+    image, valid = pictures()
+    longest = net.decoder.positions.num_embeddings
+    tokens_BN = torch.randint(0, VOCABULARY, (3, longest))
+    whole_BNV = net(image, valid, tokens_BN).logits_BNV
+    encoded = net.encode(image, valid)
+    noise = torch.randn(2, 3, 2, longest + 8, 16)  # in slots that are free yet
+    own = [KeysValues(*noise.clone()) for _ in encoded.cross]
+    for position in [*range(0, longest - 7, 7), longest - 3]:
+        given_BN = F.pad(tokens_BN, (0, 8))[:, position : position + 8]
+        logits_BNV, new = net.chunk(given_BN, torch.full((3,), position), own, encoded.cross, encoded.mask_B11T)
+        count = min(8, longest - position)
+        assert torch.allclose(logits_BNV[:, :count], whole_BNV[:, position : position + count], atol=1e-4)
+        for cache, slices in zip(own, new, strict=True):
+            cache.keys[:, :, position : position + 8] = slices.keys
+            cache.values[:, :, position : position + 8] = slices.values
 
 
 @torch.inference_mode()
