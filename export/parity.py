@@ -40,6 +40,10 @@ MIN_TOP1_FOUR = 50.0  # percent, with weights of 4 bits: random ones agree on 65
 # error rate that it may read worse. int4 is written as it is, with its figures.
 LEAST_EQUAL = {"fp32": 100.0, "fp16": 99.0}
 MOST_WORSE = {"fp32": 0.0, "fp16": 0.1, "int8": 0.3, "int8_static": 0.3, "mixed": 0.5}
+# Without held-out lines, as random weights are: encoders of 50 layers with random weights make much of small
+# differences (int8 weights leave 28 dB in ResNet-50), so a decoder is judged with PyTorch's memory, encoders by dB.
+LEAST_RANDOM = {"int8": 20.0, "int8_static": 10.0}
+MOST_APART = 1.0  # percent of the tokens: chunks against steps
 MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
 NOT_EXECUTED = "not executed here"
 REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
@@ -91,10 +95,8 @@ def decoder_numbers(
     model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Pictures, kind: str = "decode"
 ) -> dict[str, Any]:
     """One step or chunk at every cache size, each row at a place of its own; slots not yet filled hold noise."""
-    image, valid = pictures
-    memory = TorchEngine(model, spec).encode(image, valid).encoded
-    flat = [tensor.numpy() for cache in memory.cross for tensor in cache]
-    cross = dict(zip([*spec.caches("cross"), "memory_mask"], [*flat, memory.mask_B11T.numpy()], strict=True))
+    image, _ = pictures
+    cross = memory_of(model, spec, pictures)
     rng = np.random.default_rng(0)
     rows = []
     for slots in spec.slots:
@@ -106,6 +108,13 @@ def decoder_numbers(
                 inputs[item.name] = rng.normal(size=[int(n) for n in item.shape]).astype(item.dtype)
         rows.append(compare(model, spec, kind, run, {**inputs, **cross}))
     return {"psnr_db": lowest(rows), "slots": list(spec.slots)}
+
+
+def memory_of(model: MusicTrOCR, spec: IOSpec, pictures: Pictures) -> dict[str, NDArray[Any]]:
+    """A decoder's inputs from the encoder, by PyTorch."""
+    memory = TorchEngine(model, spec).encode(*pictures).encoded
+    flat = [tensor.numpy() for cache in memory.cross for tensor in cache]
+    return dict(zip([*spec.caches("cross"), "memory_mask"], [*flat, memory.mask_B11T.numpy()], strict=True))
 
 
 def lowest(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -140,6 +149,22 @@ def scored(engine: Engine, pictures: Pictures, tokens: Rows, begin: int) -> list
     return cut(decoder.score(given, 0), tokens)
 
 
+def decoded(model: MusicTrOCR, spec: IOSpec, run: Run, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
+    """The same from the graph of a step alone, with PyTorch's memory."""
+    cross, given = memory_of(model, spec, pictures), padded(tokens, begin)
+    slots = spec.slots_for(given.shape[1])
+    items = spec.input_spec("decode", B=len(given), S=slots, T=1)
+    inputs = {item.name: item.zeros() for item in items if item.name not in cross}
+    steps = []
+    for position in range(given.shape[1]):
+        inputs["token"][:], inputs["position"][:] = given[:, position], position
+        found = run({**inputs, **cross})
+        steps.append(found["logits"].copy())
+        for old, new in zip(spec.caches("self"), spec.caches("new"), strict=True):
+            inputs[old][:, :, position] = found[new][:, :, 0]
+    return cut(np.stack(steps, axis=1), tokens)
+
+
 def uncached(model: MusicTrOCR, pictures: Pictures, tokens: Rows, begin: int) -> list[Floats]:
     """The same from PyTorch's whole-sequence pass."""
     return cut(whole_sequence(model, *pictures, padded(tokens, begin)), tokens)
@@ -157,34 +182,42 @@ def padded(tokens: Rows, begin: int) -> NDArray[np.int64]:
 
 
 def readings(
-    model: MusicTrOCR, engine: Engine, batches: Sequence[Pictures], tokenizer: Tokenizer
+    model: MusicTrOCR, engine: Engine, step: Run, batches: Sequence[Pictures], tokenizer: Tokenizer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What an artifact reads, against PyTorch.
 
+    Args:
+        step: the artifact's graph of a step.
+
     Returns:
         Of steps, `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given
-        PyTorch's own readings; `top1_percent`: same highest token there; `regret`: how far, at worst, the artifact's
-        own reading lies under PyTorch's highest logit; `alone_equals_batch`; `lines` and `positions` compared. Of
-        chunks of tokens, the first two and `positions`.
+        PyTorch's own readings; `top1_percent`: same highest token there; `step_top1_percent`: the same with PyTorch's
+        memory, too; `regret`: how far, at worst, the artifact's own reading lies under PyTorch's highest logit;
+        `alone_equals_batch`; `lines` and `positions` compared. Of chunks of tokens, the first two and `positions`.
     """
     limit = min(MOST_TOKENS, engine.spec.slots[-1] - 1)
     begin, reference = tokenizer.bos_id, TorchEngine(model, engine.spec)
     expected: list[Floats] = []
     found: list[Floats] = []
     chunked: list[Floats] = []
+    stepped: list[Floats] = []
     regret, alone, lines = 0.0, True, 0
     for pictures in batches:
         tokens = read(reference, pictures, tokenizer, limit)
         expected += uncached(model, pictures, tokens, begin)
         found += forced(engine, pictures, tokens, begin)
         chunked += scored(engine, pictures, tokens, begin)
+        stepped += decoded(model, engine.spec, step, pictures, tokens, begin)
         own = read(engine, pictures, tokenizer, limit)
         alone = alone and own == read_alone(engine, pictures, tokenizer, limit)
         for logits, ids in zip(uncached(model, pictures, own, begin), own, strict=True):
             chosen = logits[np.arange(len(ids)), ids]
             regret = max(regret, float((logits[: len(ids)].max(1) - chosen).max(initial=0)))
         lines += len(tokens)
-    own_numbers = {"regret": round(regret, 6), "alone_equals_batch": alone, "lines": lines}
+    own_numbers = {
+        "step_top1_percent": compared(expected, stepped)["top1_percent"], "regret": round(regret, 6),
+        "alone_equals_batch": alone, "lines": lines,
+    }  # fmt: skip
     return compared(expected, found) | own_numbers, compared(expected, chunked)
 
 
@@ -215,12 +248,18 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
                 f"reading with a cache differs from reading without ({decode['cached_psnr_db']} dB, "
                 f"a token {decode['regret']} under the best)"
             )
+    trained = "held_out" in numerics
+    if not trained and min(numerics["encode"]["psnr_db"].values()) < (least := LEAST_RANDOM.get(precision, 0.0)):
+        yield f"the encoder agrees with PyTorch to less than {least:g} dB"
+    if not trained and (same := decode["step_top1_percent"]) < least_top1:
+        yield f"with PyTorch's memory {same} % of the tokens are PyTorch's, {least_top1:g} % are needed"
     for graph in filter(is_decoder, kinds):
         found = numerics[graph]
+        least = least_top1 if trained else decode["top1_percent"] - MOST_APART
         if graph != "decode" and found["cached_psnr_db"] < least_psnr:
             yield f"given tokens read by {graph} differ from PyTorch's: {found['cached_psnr_db']} dB"
-        if found["top1_percent"] < least_top1:
-            yield f"{found['top1_percent']} % of the tokens of {graph} are PyTorch's, {least_top1:g} % are needed"
+        if found["top1_percent"] < least:
+            yield f"{found['top1_percent']} % of the tokens of {graph} are PyTorch's, {least:g} % are needed"
     if not decode["alone_equals_batch"]:
         yield "a line reads differently alone and in a batch"
     if held_out := numerics.get("held_out"):
@@ -259,7 +298,7 @@ def measure(
     narrow = probe.pair(spec.widths[0])
     numbers = {"encode": encoder_numbers(model, spec, graphs.encode, probe.pair, every="W" not in entry.variable)}
     kinds = dict.fromkeys(filter(is_decoder, map(kind_of, files)))
-    for kind, read_with in zip(kinds, readings(model, engine, probe.batches(), tokenizer), strict=False):
+    for kind, read_with in zip(kinds, readings(model, engine, graphs.decode, probe.batches(), tokenizer), strict=False):
         numbers[kind] = decoder_numbers(model, spec, graphs.decode, narrow, kind) | read_with
     return numbers
 

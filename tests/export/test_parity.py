@@ -76,7 +76,7 @@ def test_every_output_was_compared_at_several_widths_and_cache_sizes(bundle: Bun
     assert found["decodex8"]["top1_percent"] >= MIN_TOP1
     assert found["decode"]["lines"] == 6
     assert found["decode"]["alone_equals_batch"] is True
-    assert found["decode"]["top1_percent"] >= MIN_TOP1
+    assert min(found["decode"][name] for name in ("top1_percent", "step_top1_percent")) >= MIN_TOP1
 
 
 def test_fp32_agrees_to_rounding(bundle: Bundle) -> None:
@@ -156,8 +156,13 @@ def test_reading_stops_at_the_end_token(exact: Engine, loaded: Loaded, probe: Pr
 
 
 def numerics(psnr_db: float = 130.0, **decode: Any) -> dict[str, Any]:
-    good = {"cached_psnr_db": 130.0, "top1_percent": 100.0, "regret": 0.0, "alone_equals_batch": True}
+    good = {"cached_psnr_db": 130.0, "top1_percent": 100.0, "step_top1_percent": 100.0, "regret": 0.0}
+    good |= {"alone_equals_batch": True}
     return {"encode": {"psnr_db": {"cross_k_0": psnr_db}}, "decode": {"psnr_db": {"logits": 130.0}} | good | decode}
+
+
+def trained(**decode: Any) -> dict[str, Any]:
+    return numerics(40.0, **decode) | {"held_out": {"equal_percent": 100.0, "ser_difference_points": 0.0}}
 
 
 def chunked(**several: Any) -> dict[str, Any]:
@@ -171,10 +176,12 @@ def chunked(**several: Any) -> dict[str, Any]:
         ("fp32", numerics(79.9), "cross_k_0 of encode agrees with PyTorch to 79.9 dB, 80 are needed"),
         ("fp32", numerics(cached_psnr_db=40.0), "with a cache differs from reading without"),
         ("fp32", numerics(regret=0.1), "a token 0.1 under the best"),
-        ("int8", numerics(40.0, top1_percent=89.9), "89.9 % of the tokens of decode are PyTorch's, 90 % are needed"),
+        ("int8", numerics(40.0, step_top1_percent=89.9), "PyTorch's memory 89.9 % of the tokens are .*, 90 % are needed"),
+        ("int8", numerics(19.9), "the encoder agrees with PyTorch to less than 20 dB"),
+        ("int8", trained(top1_percent=89.9), "89.9 % of the tokens of decode are PyTorch's, 90 % are needed"),
         ("fp32", chunked(psnr_db={"new_k_0": 79.0}), "new_k_0 of decodex8 agrees with PyTorch to 79.0 dB"),
         ("fp32", chunked(cached_psnr_db=40.0), "given tokens read by decodex8 differ from PyTorch's: 40.0 dB"),
-        ("int8", chunked(top1_percent=89.9), "89.9 % of the tokens of decodex8 are PyTorch's"),
+        ("int8", chunked(top1_percent=98.9), "98.9 % of the tokens of decodex8 are PyTorch's, 99 % are needed"),
         ("int8", numerics(40.0, alone_equals_batch=False), "reads differently alone and in a batch"),
     ],
 )
@@ -184,7 +191,11 @@ def test_what_fails_is_said(precision: str, found: dict[str, Any], reason: str) 
 
 
 def test_int8_may_differ_in_its_logits() -> None:
-    assert list(failures("int8", numerics(40.0, cached_psnr_db=45.0, top1_percent=95.0, regret=0.2))) == []
+    assert list(failures("int8", trained(cached_psnr_db=45.0, top1_percent=95.0, regret=0.2))) == []
+
+
+def test_a_random_encoder_may_turn_tokens_that_a_decoder_with_pytorchs_memory_chooses_alike() -> None:
+    assert list(failures("int8", numerics(28.0, top1_percent=80.0))) == []
 
 
 def test_another_models_graphs_fail(bundle: Bundle, loaded: Loaded, probe: Probe) -> None:
