@@ -5,9 +5,10 @@
     python benchmarks/export_table.py --models pocket --targets onnx --out /tmp/table.jsonl
 
 Models are the shipped `pocket` with all its buckets, and the study's seven at their own size with random weights under
-which every branch is alive, 448 and 896 px wide, with 256 and 2,048 cache slots. Each format is converted and measured
-in a process of its own, which is given back its memory. A row a precision is added to --out, whether it passed or what
-stopped it; rows that are there aren't measured again (delete a line to have it again). The last line is JSON.
+which every branch is alive, 448 and 896 px wide, with 256 and 2,048 cache slots and without the graphs of several given
+tokens (their decoders are all of one size). Each format is converted and measured in a process of its own, which is
+given back its memory. A row a precision is added to --out, whether it passed or what stopped it; rows that are there
+aren't measured again (delete a line to have it again). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from typing import Any
 import torch
 
 from export.bundle import tools
-from export.lines import Probe
+from export.checks import Checks
 from export.modules import io_spec
-from export.parity import failures, measure
+from export.parity import failures
 from export.target import TARGETS, Files, Target, size_of
 from runtime.errors import run_command
 from runtime.io_spec import IOSpec
-from runtime.tokenizer import AtomTokenizer, Tokenizer
+from runtime.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from tests.weights import enliven
 from training.batches import make_preparation
-from training.checkpoint import SHIPPED, load_checkpoint
+from training.checkpoint import SHIPPED, Loaded, load_checkpoint
 from training.config import load_config
 from training.model import MusicTrOCR
 
@@ -48,37 +49,34 @@ VOCABULARY = 4096  # of the study; its tokenizer is gated, and random weights re
 WIDTHS, SLOTS = (448, 896), (256, 2048)
 HOURS = 2  # most for one format of one model
 
-Made = tuple[MusicTrOCR, IOSpec, Tokenizer, Probe]
 
-
-def made(name: str) -> Made:
-    """A model, the sizes that it is exported in, its tokenizer and the lines it is tried on."""
+def made(name: str) -> tuple[Loaded, IOSpec]:
+    """A model, and the sizes that it is exported in."""
     if name == "pocket":
         loaded = load_checkpoint(SHIPPED)
-        sizes = io_spec(loaded.model, loaded.preparation)
-        return loaded.model, sizes, loaded.tokenizer, Probe(loaded.preparation)
+        return loaded, io_spec(loaded.model, loaded.preparation)
     overrides = ["model.params.pretrained=false", "tokenizer_id=atoms", f"width_buckets={list(WIDTHS)}"]
     config = load_config([BACKBONES / f"{name}.yaml"], overrides)
     preparation = make_preparation(config)
     torch.manual_seed(0)
     model = MusicTrOCR(config.model.params, VOCABULARY, preparation.height, preparation.channels, False)
     enliven(model, preparation.channels, preparation.height, WIDTHS[0])
-    return model, replace(io_spec(model, preparation), slots=SLOTS), AtomTokenizer(), Probe(preparation)
+    loaded = Loaded(BACKBONES, config, AtomTokenizer(), preparation, model)
+    return loaded, replace(io_spec(model, preparation, chunk=0), slots=SLOTS)
 
 
 def cell(name: str, target: str, precisions: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Rows of one format of one model."""
-    model, spec, tokenizer, probe = made(name)
+    loaded, spec = made(name)
     entry: Target = TARGETS.get(target)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        converted = entry.convert(model, spec, precisions, Path(folder))
+        converted = entry.convert(loaded.model, spec, precisions, Path(folder))
         seconds = time.perf_counter() - began
+        checks = Checks(loaded, spec)
         for precision, files in converted.items():
             began = time.perf_counter()
-            for graph, path in files.items():
-                entry.check(path, graph)
-            numerics = measure(model, spec, tokenizer, probe, target, files)
+            numerics, _ = checks.numbers(target, precision, files)
             yield {
                 "precision": precision, "bytes": bytes_of(files), "convert_seconds": round(seconds, 1),
                 "check_seconds": round(time.perf_counter() - began, 1),

@@ -26,15 +26,12 @@ from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_c
 
 from .calibration import Calibration
 from .card import CARD, model_card
-from .graphs import open_engine
+from .checks import Checks
 from .lines import Probe
 from .modules import io_spec
-from .parity import gate, measure, read
-from .ranges import HalfPrecision
+from .parity import gate, read
 from .record import record
-from .reference import TorchEngine
 from .target import CALIBRATED, TARGETS, Target, size_of
-from .trial import Trial
 
 SELF_TEST = "self_test.png"
 SELF_TEST_LINE = 2  # of the probe's lines: three bars, not degraded
@@ -82,12 +79,8 @@ def export_bundle(
     """
     refuse_other_folder(out)
     spec = io_spec(loaded.model, loaded.preparation, chunk)
-    reference = TorchEngine(loaded.model, spec)
-    probe = Probe(loaded.preparation)
-    tried = Trial.of_data_set(loaded, reference, *trial) if trial else None
-    shipped = Trial.shipped(loaded, reference)
+    checks = Checks(loaded, spec, trial)
     calibration = Calibration(loaded)
-    half = HalfPrecision(loaded.model, spec, loaded.tokenizer, probe)
     artifacts, contents = [], dict[str, Path]()
     tokens: dict[str, list[int]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -98,25 +91,15 @@ def export_bundle(
             made = target.convert(loaded.model, spec, precisions, Path(folder), *given)
             say(f"{name}: converted in {time.perf_counter() - began:.0f} s")
             for precision, files in made.items():
-                for graph, path in files.items():
-                    target.check(path, graph)
-                numerics = half.numbers(name, target, precision)
-                numerics |= measure(loaded.model, spec, loaded.tokenizer, probe, name, files)
-                # What nothing here can run must read on the device as PyTorch does here.
-                engine = reference if target.delegate else open_engine(name, files, spec)
-                if shipped is not None and not target.delegate:
-                    numbers = shipped.first(target.lines).numbers(loaded, engine, f"{name} {precision}")
-                    numerics["held_out"] = numbers
-                if tried is not None and not target.delegate:
-                    numerics["reading"] = tried.numbers(loaded, engine, f"{name} {precision}")
+                numerics, engine = checks.numbers(name, precision, files)
                 report(name, precision, numerics)
                 gate(name, precision, numerics, "; nothing was written")
-                found = self_test(engine, probe, loaded)
+                found = self_test(engine, checks.probe, loaded)
                 tokens[precision if tokens.get(precision, found) == found else f"{name} {precision}"] = found
                 graphs = {graph: path.name for graph, path in files.items()}
                 artifacts.append(Artifact(name, precision, graphs, numerics, target.minimum_os, dict(target.axes)))
                 contents |= {path.name: path for path in files.values()}
-        picture = cv2.imencode(".png", probe.lines[SELF_TEST_LINE])[1].tobytes()
+        picture = cv2.imencode(".png", checks.probe.lines[SELF_TEST_LINE])[1].tobytes()
         manifest = Manifest(
             name=model_name(loaded.folder), io=spec, preparation=loaded.preparation, artifacts=tuple(artifacts),
             tools=tools(), created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -64,7 +64,8 @@ def verify(folder: Path, checkpoint: Path | None = None, long: bool = False) -> 
         row["self_test"] = self_test(bundle, artifact, engine)
         if loaded is not None:
             row["parity"] = measure(loaded.model, spec, loaded.tokenizer, probe, artifact.target, files)
-            gate(artifact.target, artifact.precision, row["parity"])
+            read_before = {name: artifact.numerics[name] for name in artifact.numerics if name == "held_out"}
+            gate(artifact.target, artifact.precision, row["parity"] | read_before)
             if long:
                 row["long"] = long_numbers(loaded, artifact, engine, probe)
         elif first is not None:
