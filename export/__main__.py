@@ -37,8 +37,8 @@ def export_command(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("--target", required=True, help=f"formats, with commas between: {', '.join(TARGETS.names())}")
     parser.add_argument(
-        "--precision", default="fp32", help="number formats, in the order readers try them: fp32, fp16, int8, of"
-        " those that a target has (default: fp32)",
+        "--precision", default="fp32", help="number formats, in the order readers try them: fp32, fp16, int8,"
+        " int8_static (activations, too), mixed (int4 and int8), int4, of those that a target has (default: fp32)",
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="a run's folder or a checkpoint (default: the shipped pocket)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")

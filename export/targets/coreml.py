@@ -273,5 +273,5 @@ def is_weight(value: Any) -> bool:
 TARGET = Target(
     ("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
     graph_view=graph_view, half=("fp16", "int8", "int4", "mixed"),
-    axes=NEURAL_ENGINE, engine=open_engine,
+    axes=NEURAL_ENGINE, engine=open_engine, lines=40,  # evaluated operator by operator
 )  # fmt: skip

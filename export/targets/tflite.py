@@ -12,15 +12,17 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ai_edge_quantizer
 import litert_torch
+import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.calibration import Calibration
@@ -96,13 +98,15 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def with_four_bits(parts: Mapping[str, nn.Module], precision: str, calibration: Calibration | None) -> frozenset[bytes]:
-    """The values of the matrices that a precision gives 4 bits."""
-    found = set()
+def with_four_bits(
+    parts: Mapping[str, nn.Module], precision: str, calibration: Calibration | None
+) -> list[NDArray[np.float32]]:
+    """The matrices that a precision gives 4 bits."""
+    found = []
     for part in parts.values() if precision != "int8" else ():
         bits = bits_of(part, precision, calibration)
-        found |= {one.weight.numpy().tobytes() for name, one in matrices(part).items() if bits[name] == 4}
-    return frozenset(found)
+        found += [one.weight.detach().numpy() for name, one in matrices(part).items() if bits[name] == 4]
+    return found
 
 
 def quantize(source: Path, chosen: Recipe, path: Path) -> None:
@@ -121,11 +125,11 @@ def halved() -> Recipe:
     return manager.get_quantization_recipe()
 
 
-def few_bits(source: Path, four: Collection[bytes] = ()) -> Recipe:
+def few_bits(source: Path, four: Sequence[NDArray[np.float32]] = ()) -> Recipe:
     """Weights in int8, a scale for each output channel; some matrices in 4 bits, with a scale for each block of a row.
 
     Args:
-        four: the values of those matrices, by which they are known in `source`.
+        four: those matrices, which are known in `source` by their values.
     """
     manager = recipe_manager.RecipeManager()
     manager.add_dynamic_config(regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=8)
@@ -137,17 +141,28 @@ def few_bits(source: Path, four: Collection[bytes] = ()) -> Recipe:
     return manager.get_quantization_recipe()
 
 
-def scopes(source: Path, four: Collection[bytes]) -> list[str]:
+def scopes(source: Path, four: Sequence[NDArray[np.float32]]) -> list[str]:
     """What the quantiser calls the products with some matrices: the names of their outputs."""
     model = unpacked(source)
-    found = []
+    found, known = [], dict[int, bool]()
     for subgraph in model.subgraphs if four else ():
         for node in nodes(model, subgraph):
             if node.kind == "FULLY_CONNECTED":
-                data = model.buffers[subgraph.tensors[int(node.inputs[1])].buffer].data
-                if data is not None and bytes(data) in four:
+                weight = subgraph.tensors[int(node.inputs[1])]
+                if weight.buffer not in known:
+                    values = np.frombuffer(bytes(model.buffers[weight.buffer].data), np.float32).reshape(weight.shape)
+                    known[weight.buffer] = any(same(values, one) for one in four)
+                if known[weight.buffer]:
                     found.append(subgraph.tensors[int(node.outputs[0])].name.decode())
     return found
+
+
+def same(found: NDArray[np.float32], matrix: NDArray[np.float32]) -> bool:
+    """Whether weights are a matrix; the converter may have multiplied its columns by the gains of a norm before it."""
+    if found.shape != matrix.shape:
+        return False
+    lengths = np.linalg.norm(found, axis=0) * np.linalg.norm(matrix, axis=0)
+    return bool(np.all(np.abs((found * matrix).sum(axis=0)) >= (1 - 1e-4) * lengths))
 
 
 def load(path: Path, graph: str) -> Run:
