@@ -176,7 +176,7 @@ def chunked(**several: Any) -> dict[str, Any]:
         ("fp32", numerics(79.9), "cross_k_0 of encode agrees with PyTorch to 79.9 dB, 80 are needed"),
         ("fp32", numerics(cached_psnr_db=40.0), "with a cache differs from reading without"),
         ("fp32", numerics(regret=0.1), "a token 0.1 under the best"),
-        ("int8", numerics(40.0, step_top1_percent=89.9), "PyTorch's memory 89.9 % of the tokens are .*, 90 % are needed"),
+        ("int8", numerics(40.0, step_top1_percent=89.9), "memory 89.9 % of the tokens are .*, 90 % are needed"),
         ("int8", numerics(19.9), "the encoder agrees with PyTorch to less than 20 dB"),
         ("int8", trained(top1_percent=89.9), "89.9 % of the tokens of decode are PyTorch's, 90 % are needed"),
         ("fp32", chunked(psnr_db={"new_k_0": 79.0}), "new_k_0 of decodex8 agrees with PyTorch to 79.0 dB"),
