@@ -11,8 +11,6 @@ import torch
 
 ct = pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
 
-from coremltools.converters.mil.mil.ops.defs.iOS16.constexpr_ops import constexpr_lut_to_dense  # noqa: E402
-
 from export.graphs import Graphs, open_engine  # noqa: E402
 from export.mil import Program, rounded  # noqa: E402
 from export.mil_operators import layer_norm, lut_to_dense, padded, scatter, slice_by_index, slice_update  # noqa: E402
@@ -180,7 +178,8 @@ def test_a_table_of_weights_is_coremltools_own(bits: int) -> None:
     rng = np.random.default_rng(bits)
     table, places = rng.normal(size=2**bits).astype(np.float32), rng.integers(2**bits, size=15)
     indices = np.packbits((places[:, None] >> np.arange(bits)) & 1, bitorder="little").astype(np.uint8)
-    own = constexpr_lut_to_dense.decompress(table, indices, np.array([3, 5], np.uint32))
+    operators = ct.converters.mil.mil.ops.defs.iOS16.constexpr_ops
+    own = operators.constexpr_lut_to_dense.decompress(table, indices, np.array([3, 5], np.uint32))
     given = {"lut": torch.from_numpy(table), "indices": torch.from_numpy(indices), "shape": torch.tensor([3, 5])}
     assert np.array_equal(lut_to_dense(given).numpy(), own)
     assert np.array_equal(own.reshape(-1), table[places])
