@@ -114,17 +114,20 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.names())
-def test_2048_positions_agree_in_every_precision(target: str, patient: Loaded, tmp_path: Path) -> None:
-    """At worst as the parity check asks of a precision; 15 dB where it asks for no figure."""
+def test_2048_positions_agree_whatever_the_precision(target: str, patient: Loaded, tmp_path: Path) -> None:
+    """At worst as the parity check asks of a precision; 15 dB in int8, for which it asks no figure."""
     try:
         entry = TARGETS.get(target)
     except MissingExtraError as error:
         pytest.skip(str(error))
+    if entry.delegate:
+        pytest.skip(f"nothing here runs what {entry.delegate} takes")
+    precisions = [precision for precision in entry.precisions if precision in ("fp32", "fp16", "int8")]
     spec = io_spec(patient.model, patient.preparation)
     assert spec.slots == (256, 512, 1024, LONGEST)
     image, valid = Probe(patient.preparation).pair(512)
     found = {}
-    for precision, files in entry.convert(patient.model, spec, entry.precisions, tmp_path).items():
+    for precision, files in entry.convert(patient.model, spec, precisions, tmp_path).items():
         positions = long_decode(patient.model, open_engine(target, files, spec), (image[:1], valid[:1]))
         found[precision] = {way: part.numbers(least_psnr(precision)) for way, part in positions.items()}
         print(target, precision, json.dumps(found[precision]))
