@@ -43,7 +43,7 @@ MOST_WORSE = {"fp32": 0.0, "fp16": 0.1, "int8": 0.3, "int8_static": 0.3, "mixed"
 # Without held-out lines, as random weights are: encoders of 50 layers with random weights make much of small
 # differences (int8 weights leave 28 dB in ResNet-50), so a decoder is judged with PyTorch's memory, encoders by dB.
 LEAST_RANDOM = {"int8": 20.0, "int8_static": 10.0}
-MOST_APART = 1.0  # percent of the tokens: chunks against steps
+MOST_APART = 5.0  # percent of the tokens: chunks against steps, whose rounding differs
 MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
 NOT_EXECUTED = "not executed here"
 REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
@@ -255,7 +255,7 @@ def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
         yield f"with PyTorch's memory {same} % of the tokens are PyTorch's, {least_top1:g} % are needed"
     for graph in filter(is_decoder, kinds):
         found = numerics[graph]
-        least = least_top1 if trained else decode["top1_percent"] - MOST_APART
+        least = least_top1 if trained else min(least_top1, decode["top1_percent"] - MOST_APART)
         if graph != "decode" and found["cached_psnr_db"] < least_psnr:
             yield f"given tokens read by {graph} differ from PyTorch's: {found['cached_psnr_db']} dB"
         if found["top1_percent"] < least:

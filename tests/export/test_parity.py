@@ -181,7 +181,7 @@ def chunked(**several: Any) -> dict[str, Any]:
         ("int8", trained(top1_percent=89.9), "89.9 % of the tokens of decode are PyTorch's, 90 % are needed"),
         ("fp32", chunked(psnr_db={"new_k_0": 79.0}), "new_k_0 of decodex8 agrees with PyTorch to 79.0 dB"),
         ("fp32", chunked(cached_psnr_db=40.0), "given tokens read by decodex8 differ from PyTorch's: 40.0 dB"),
-        ("int8", chunked(top1_percent=98.9), "98.9 % of the tokens of decodex8 are PyTorch's, 99 % are needed"),
+        ("int8", chunked(top1_percent=89.9), "89.9 % of the tokens of decodex8 are PyTorch's, 90 % are needed"),
         ("int8", numerics(40.0, alone_equals_batch=False), "reads differently alone and in a batch"),
     ],
 )
