@@ -38,7 +38,7 @@ def record(loaded: Loaded, manifest: Manifest, sizes: Mapping[str, int]) -> Path
     """
     folder = loaded.folder.resolve()
     artifacts = [artifact for artifact in manifest.artifacts if "reading" in artifact.numerics]
-    if folder.parent.name != "checkpoints" or not artifacts:
+    if folder.parent.name != "checkpoints" or not folder.name.startswith("step-") or not artifacts:
         return None
     file = folder.parent.parent / FILE
     with file.open("a", encoding="utf-8") as out:

@@ -14,10 +14,12 @@ import pytest
 from export import bundle as export_bundle
 from export.__main__ import main
 from export.inspect import spans
+from export.record import record
 from export.target import TARGETS, Files
 from runtime.errors import run_command
 from runtime.io_spec import CHUNKED, GRAPHS, IOSpec
 from runtime.manifest import Bundle, SelfTest, read_bundle, write_bundle
+from training.checkpoint import load_checkpoint
 from training.model import MusicTrOCR
 
 from .debug import save_checkpoint
@@ -188,6 +190,9 @@ def test_lines_of_a_data_set_are_read_and_counted(checkpoint: Path, tmp_path: Pa
     assert kept["size_mb"] == round(sum(graphs) / 1e6, 3)
     assert kept["ser"] == found["ser_percent"] and kept["lines_per_second"] > 0
     assert kept["machine"].endswith("1 thread") and kept["checkpoint"] == "step-00000004"
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    shipped = replace(load_checkpoint(checkpoint), folder=tmp_path / "training" / "checkpoints" / "pocket")
+    assert record(shipped, manifest, {}) is None  # no run's folder
 
 
 @pytest.mark.usefixtures("converted")
