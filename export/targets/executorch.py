@@ -122,19 +122,21 @@ def dynamic(bits: int) -> Any:
 
 
 def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
-    """Module -> bits. ExecuTorch 1.5 leaves every module without a name as it is once one has one."""
+    """Linear map -> bits; convolutions have 8. ExecuTorch 1.5 leaves those as they are where modules have names, and
+    all that has no name where no kind of operator is told."""
     quantizer = XNNPACKQuantizer()
     for name, number in bits.items():
         quantizer.set_module_name(name, dynamic(number))
+    for convolution in (torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default):
+        quantizer.set_operator_type(convolution, dynamic(8))
     return quantizer
 
 
 def bits_by_module(module: nn.Module, precision: str, calibration: Calibration | None) -> dict[str, int]:
-    """Bits of each linear map and convolution at `int4` or `mixed`."""
+    """Bits of each linear map at `int4` or `mixed`."""
     bits = bits_of(module, precision, calibration)
     four = {part for name, part in matrices(module).items() if bits[name] == 4}
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    return {name: 4 if part in four else 8 for name, part in module.named_modules() if isinstance(part, kinds)}
+    return {name: 4 if part in four else 8 for name, part in module.named_modules() if isinstance(part, nn.Linear)}
 
 
 class SameSize(ExportPass):
