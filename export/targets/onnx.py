@@ -35,7 +35,7 @@ EXTRA = "export"
 
 # Sizes the graphs are traced with: all different and none 0 or 1, since torch.export takes equal sizes for the
 # same one and 0 and 1 for constants.
-TRACED = {"B": 5, "S": 24}
+TRACED = {"B": 2, "S": 24}
 FEWEST = 256  # bytes of a tensor that is looked for in another file
 BRANCHES = ("If", "Loop", "Scan")
 PROJECTIONS = ("MatMul", "MatMulNBits", "Gemm", "MatMulInteger", "Conv")

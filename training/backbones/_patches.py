@@ -148,7 +148,9 @@ class PatchGrid(nn.Module):
         table_KKD = self.transformer.pos_embed[0, 1:].unflatten(0, stored)
         down_HK = stretch(rows, torch.full((1,), rows, device=valid_B.device), stored[0])[0]
         across_BWK = stretch(columns, valid_B, stored[1])
-        return torch.einsum("hj,bwk,jkd->bhwd", down_HK, across_BWK, table_KKD)
+        # Two at a time: with opt_einsum installed, three would fix the batch's size in an exported graph.
+        rows_HKD = torch.einsum("hj,jkd->hkd", down_HK, table_KKD)
+        return torch.einsum("bwk,hkd->bhwd", across_BWK, rows_HKD)
 
 
 def stretch(count: int, valid_B: Tensor, stored: int) -> Tensor:
