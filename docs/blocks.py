@@ -183,13 +183,13 @@ def memory_tree() -> str:
 
 def export_table() -> str:
     """A table of every model in every format: size, agreement with PyTorch, errors on held-out lines, seconds."""
-    head = ["model", "format", "precision", "MB", "encoder", "decoder", "tokens equal", "SER", "seconds"]
+    head = ["model", "format", "precision", "MB", "encoder", "decoder", "tokens equal", "SER", "seconds", "failed"]
     lines = [head, ["---"] * len(head)]
     rows = measured("export.jsonl")
     order = list(dict.fromkeys(row["model"] for row in rows))
     for row in sorted(rows, key=lambda row: order.index(row["model"])):
         names = [f"`{row['model']}`", f"`{row['target']}`", row["precision"]]
-        lines.append([*names, *(export_cells(row) if "numerics" in row else [row["failed"], *[""] * 5])])
+        lines.append([*names, *(export_cells(row) if "numerics" in row else [*[""] * 6, row["failed"]])])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -197,10 +197,11 @@ def export_cells(row: dict[str, Any]) -> list[str]:
     """What was measured of one model in one format and precision."""
     found = row["numerics"]
     worst = [f"{min(found[graph]['psnr_db'].values())} dB" for graph in ("encode", "decode")]
-    worse = found.get("held_out", {}).get("ser_difference_points")
+    same, worse = found["decode"], found.get("held_out", {}).get("ser_difference_points")
     return [
-        f"{row['bytes'] / 1e6:.1f}", *worst, f"{found['decode']['top1_percent']} %" + (" *" if row["failed"] else ""),
+        f"{row['bytes'] / 1e6:.1f}", *worst, f"{same['top1_percent']} % ({same['step_top1_percent']} %)",
         "" if worse is None else f"{worse:+.2f}", f"{row['convert_seconds'] + row['check_seconds']:.0f}",
+        row["failed"] or "",
     ]  # fmt: skip
 
 
