@@ -23,4 +23,5 @@ def torchrun(module: str, arguments: Sequence[str]) -> None:
     except subprocess.TimeoutExpired:
         process.terminate()  # it ends the processes it started; a SIGKILL would leave them
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said[-5000:]
+    # What went wrong first stands far above torchrun's own words.
+    assert process.returncode == 0, f"{said[:5000]}\n..\n{said[-5000:]}"
