@@ -28,6 +28,9 @@ APPLE = "https://github.com/apple/coreai-models/blob/main/skills/skills/model-au
 NEURAL_ENGINE_RULES = f"{APPLE}/neural_engine_rules.md"
 
 
+Find = Callable[[GraphView], Iterator[str]]
+
+
 @dataclass(frozen=True)
 class Rule:
     """Something that a graph must not hold where it shall run.
@@ -47,6 +50,27 @@ class Rule:
     why: str
     source: str
     places: Mapping[str, str]
-    find: Callable[[GraphView], Iterator[str]]
+    find: Find
     severity: str = ERROR
     needs: tuple[str, ...] = (OPERATORS,)
+
+
+def of_kinds(*kinds: str) -> Find:
+    """Finds operators of some kinds, as `export.view` calls them."""
+
+    def find(view: GraphView) -> Iterator[str]:
+        for operator in view.of_kind(*kinds):
+            yield operator.name
+
+    return find
+
+
+def axes_above(most: int) -> Find:
+    """Finds values of more than so many axes."""
+
+    def find(view: GraphView) -> Iterator[str]:
+        for name, value in view.activations().items():
+            if value.shape is not None and len(value.shape) > most:
+                yield f"{name} {value}"
+
+    return find

@@ -1,20 +1,11 @@
 """The operator silu isn't the Neural Engine's; x * sigmoid(x) is, if the converter doesn't fuse it again."""
 
-from collections.abc import Iterator
-
-from export.rule import NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule
-from export.view import GraphView
-
-
-def find(view: GraphView) -> Iterator[str]:
-    for operator in view.of_kind("silu"):
-        yield operator.name
-
+from export.rule import NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule, of_kinds
 
 RULE = Rule(
     what="silu as one operator",
     why="it leaves the Neural Engine; coremltools fuses x * sigmoid(x) to it, so look at the result",
     source=NEURAL_ENGINE_RULES,
     places={"mlprogram": NEURAL_ENGINE},
-    find=find,
+    find=of_kinds("silu"),
 )

@@ -76,12 +76,12 @@ def convert(
     """Write `NAME.PRECISION.mlpackage` for each package and precision."""
     files: dict[str, Files] = {precision: {} for precision in precisions}
     parts, plain, spec = modules(model), contract_modules(model), replace(spec, axes=NEURAL_ENGINE)
+    four = {precision: with_four_bits(plain, precision, calibration) for precision in precisions}
     for name, graphs in packages(spec, get_backbone(model.params.vision_model_name).family == "CNN").items():
         traced = trace(parts[kind_of(name)], spec, spec.input_spec(graphs[len(graphs) // 2], B=1))
         for precision in precisions:
             path = folder / f"{name}.{precision}.mlpackage"
-            four = with_four_bits(plain, precision, calibration)
-            convert_graphs(traced, spec, graphs, precision, four).save(str(path))
+            convert_graphs(traced, spec, graphs, precision, four[precision]).save(str(path))
             files[precision] |= dict.fromkeys(graphs, path)
     return files
 
