@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class OmrError(Exception):
@@ -46,10 +49,12 @@ def run_command(main: Callable[[], int], extra: str = "") -> int:
         extra: of pyproject.toml, that brings the packages it needs beside the base install.
 
     Returns:
-        The exit code: 0 done, 2 the user's mistake, 130 interrupted. Other exceptions pass through (exit code 1).
+        The exit code: 0 done, 2 the user's mistake, 130 interrupted. Other exceptions pass through (exit code 1), and
+        SIGTERM ends the process with 143.
     """
     try:
-        return main()
+        with leaving_on_sigterm():
+            return main()
     except OmrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,8 +65,38 @@ def run_command(main: Callable[[], int], extra: str = "") -> int:
         print(f"error: this command needs the package {package!r}: pip install -e '.[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return interrupted()
     except BrokenPipeError:  # `omr-... | head`: the reader left, which is no mistake
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        cause = stop_behind(error)
+        if cause is None:
+            raise
+        return interrupted() if isinstance(cause, KeyboardInterrupt) else int(cause.code or 0)
+
+
+def interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return 130
+
+
+def stop_behind(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:
+    """The Ctrl-C or SIGTERM that an error came of, if one did: struck in an import, PyTorch's exporter makes another
+    error of it."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+@contextmanager
+def leaving_on_sigterm() -> Iterator[None]:
+    """SIGTERM (`kill`, a scheduler) ends a command the way Ctrl-C does: temporary files go, nothing is half written."""
+    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ mixed-up files; they are no signature.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -235,6 +236,7 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
     if missing:
         raise BundleError(f"bundle {manifest.name!r} names {missing[0]}, which was not given to be written")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
@@ -254,6 +256,16 @@ def write_bundle(folder: Path | str, manifest: Manifest, contents: Mapping[str, 
             if old.exists() and not folder.exists():  # interrupted between the two
                 os.replace(old, folder)
     return read_bundle(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what writers that were killed left beside `folder`; a bundle that one had just moved away comes back."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        names = {path.name for path in left.iterdir()} if left.is_dir() else {""}
+        if names <= {"new", "old"}:
+            if "old" in names and not folder.exists():
+                os.replace(left / "old", folder)
+            shutil.rmtree(left)
 
 
 def _files(contents: Mapping[str, bytes | Path]) -> Iterator[tuple[str, bytes | Path]]:

@@ -182,6 +182,24 @@ def test_an_interruption_at_any_line_leaves_the_older_bundle_or_the_new_one(
     assert len(found) > 50 and found == sorted(found, reverse=True) and set(found) == {"tiny", "newer"}
 
 
+def test_what_a_killed_writer_left_is_cleared_and_a_bundle_that_it_had_moved_away_comes_back(
+    bundle: Bundle, manifest: Manifest, contents: Contents, tmp_path: Path
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    left = tmp_path / f".{bundle.folder.name}.x3k_9a0b"
+    (left / "new").mkdir(parents=True)
+    bundle.folder.rename(left / "old")
+    with pytest.raises(FileNotFoundError):
+        write_bundle(bundle.folder, manifest, {**contents, "decoder.onnx": tmp_path / "gone.onnx"})
+    assert read_bundle(bundle.folder).manifest.name == "tiny"
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    other = tmp_path / f".{bundle.folder.name}.settings"
+    other.mkdir()
+    (other / "keep").write_text("mine")
+    write_bundle(bundle.folder, manifest, contents)
+    assert (other / "keep").read_text() == "mine"
+
+
 def interrupted_at(moment: int, work: Callable[[], object]) -> bool:
     """Run until line `moment` of the manifest's module and press Ctrl-C there; whether it had finished before."""
     lines = 0

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,11 +65,10 @@ class Work:
         """
         for job in self.sweep.jobs:
             self.refuse_other_settings(job)
-        with leaving_on_signal():
-            self.build_data()
-            for job in self.sweep.jobs:
-                if not self.done(job) and time.monotonic() < self.deadline:
-                    self.run(job)
+        self.build_data()
+        for job in self.sweep.jobs:
+            if not self.done(job) and time.monotonic() < self.deadline:
+                self.run(job)
         logs = list((self.out / "runs").glob("*/metrics.jsonl"))
         if logs:
             page = write_page(find_runs([self.out / "runs"]), self.out / "results", self.out / "results" / "results.md")
@@ -197,16 +194,6 @@ class Work:
         elif job is not None:
             rows = read_lines(self.folder(job) / "metrics.jsonl")
             say(f"  {job.name}: step {rows[-1]['step'] if rows else 0:,} of {job.config.training.max_steps:,}")
-
-
-@contextmanager
-def leaving_on_signal() -> Iterator[None]:
-    """SIGTERM ends this process the way Ctrl-C does: the run under way leaves with a checkpoint first."""
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def processor_seconds() -> float:

@@ -82,7 +82,7 @@ def test_closing_ends_every_process_and_what_it_started(tmp_path: Path) -> None:
     assert wait_for(lambda: not any(map(alive, pids)), 5)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_build_that_is_stopped_leaves_no_process_behind(number: int, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training.data", "build", "--out", str(tmp_path / "new"), *OPTIONS]
     process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
