@@ -6,7 +6,7 @@ take them (`runtime.axes.NEURAL_ENGINE`): nothing large is transposed, neither i
 
 Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
 https://machinelearning.apple.com/research/neural-engine-transformers); linear maps split at 1,024 outputs as in
-ExecuTorch's static Llama for the Neural Engine (pull request #8715).
+ExecuTorch's static Llama for the Neural Engine (pull requests #8436, which splits them, and #8715).
 
 Shapes as in `training.decoder`, and: N tokens of a step (1) or chunk, C channels of one head's part.
 """

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.errors import OmrError
+
 DESCRIPTION = """Train the runs that a file in configs/sweeps lists, each in a process of its own, read with each, and
 make tables and figures of them. The same command goes on with a sweep that was stopped, and leaves what is done. The
 last line is JSON."""
@@ -21,8 +23,15 @@ def sweep_command(arguments: Sequence[str]) -> int:
         "--budget-hours", type=float, default=0, metavar="H", help="leave after so many hours, with a checkpoint "
         "(default: when all is done)",
     )  # fmt: skip
+    parser.add_argument(
+        "--together", type=int, default=1, metavar="N", help="runs at a time, where processors are left over "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the runs in order, and do nothing")
     options = parser.parse_args(arguments)
+
+    if options.together < 1:
+        raise OmrError(f"--together {options.together} is too few: expected at least one run at a time")
 
     from .plan import read_sweep
     from .work import Work
@@ -34,6 +43,6 @@ def sweep_command(arguments: Sequence[str]) -> int:
             print(f"{job.name:44} {job.config.training.max_steps:6,} steps{after}")
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
-    report = Work(sweep, options.out, options.budget_hours).go()
+    report = Work(sweep, options.out, options.budget_hours, options.together).go()
     print(json.dumps(report))
     return 1 if report["failed"] else 0

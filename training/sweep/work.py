@@ -1,4 +1,4 @@
-"""Goes through a sweep's runs one after the other, each in a process of its own, until all are done or time is up.
+"""Goes through a sweep's runs, one or several at a time, each in a process of its own, until all are done.
 
 OUT/data/           the data set, where the sweep builds one
 OUT/configs/        the configuration of each run
@@ -11,11 +11,12 @@ OUT/results/        tables and figures of the runs so far
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .plan import PARENTS, Job, Sweep
 from .worker import finished
 
 TOLD_EVERY = 60.0  # seconds between two lines about a run under way
+LOOKED_EVERY = 0.2  # seconds between two looks at whether a process has ended
 PATHS = ("data.dataset_id", *PARENTS)  # the same place may be written in two ways
 
 
@@ -47,10 +49,11 @@ class Work:
         sweep: what is to be done.
         out: its folder.
         hours: of wall-clock time that this call may take; 0: as many as it needs.
+        together: runs at a time.
     """
 
-    def __init__(self, sweep: Sweep, out: Path, hours: float) -> None:
-        self.sweep, self.out = sweep, out
+    def __init__(self, sweep: Sweep, out: Path, hours: float, together: int = 1) -> None:
+        self.sweep, self.out, self.together = sweep, out, together
         self.deadline = time.monotonic() + 3600 * hours if hours else float("inf")
         self.failed: dict[str, str] = {}
 
@@ -66,9 +69,7 @@ class Work:
         for job in self.sweep.jobs:
             self.refuse_other_settings(job)
         self.build_data()
-        for job in self.sweep.jobs:
-            if not self.done(job) and time.monotonic() < self.deadline:
-                self.run(job)
+        self.run_all()
         logs = list((self.out / "runs").glob("*/metrics.jsonl"))
         if logs:
             page = write_page(find_runs([self.out / "runs"]), self.out / "results", self.out / "results" / "results.md")
@@ -82,6 +83,27 @@ class Work:
             "sweep": str(self.out), "runs": len(self.sweep.jobs), "finished": finished_jobs,
             "failed": self.failed, "processor_hours": round(hours, 3),
         }  # fmt: skip
+
+    def run_all(self) -> None:
+        """Start each run in its turn, once those it needs have ended; an interruption lets those under way leave."""
+        waiting = self.left()
+        running: dict[Future[None], Job] = {}
+        with ThreadPoolExecutor(self.together) as pool:
+            try:
+                while time.monotonic() < self.deadline:
+                    ahead = {job.name for job in [*waiting, *running.values()]}
+                    ready = [job for job in waiting if not ahead & set(job.needs)]
+                    for job in ready[: self.together - len(running)]:
+                        waiting.remove(job)
+                        running[pool.submit(self.run, job)] = job
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[future]
+                        future.result()
+            except BaseException:
+                self.deadline = 0.0
+                raise
 
     def folder(self, job: Job) -> Path:
         return self.out / "runs" / job.name
@@ -163,42 +185,50 @@ class Work:
             Its exit code.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        began, before, steps = time.monotonic(), processor_seconds(), self.steps(job) if job else 0
+        began, steps = time.monotonic(), self.steps(job) if job else 0
         with log.open("a", encoding="utf-8") as file:
             process = subprocess.Popen([sys.executable, *call], stdout=file, stderr=subprocess.STDOUT)
             try:
-                while process.poll() is None:
-                    try:
-                        process.wait(max(0.1, min(TOLD_EVERY, self.deadline - time.monotonic())))
-                    except subprocess.TimeoutExpired:
-                        self.tell(process, job)
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-                row = {
-                    "run": name, "seconds": round(time.monotonic() - began, 1),
-                    "processor_seconds": round(processor_seconds() - before, 1),
-                    "steps": self.steps(job) - steps if job else 0, "exit_code": process.returncode,
-                }  # fmt: skip
-                with (self.out / "sweep.jsonl").open("a", encoding="utf-8") as journal:
-                    journal.write(json.dumps(row) + "\n")
+                used = self.ended(process, job)
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+        row = {
+            "run": name, "seconds": round(time.monotonic() - began, 1), "processor_seconds": round(used, 1),
+            "steps": self.steps(job) - steps if job else 0, "exit_code": process.returncode,
+        }  # fmt: skip
+        with (self.out / "sweep.jsonl").open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(row) + "\n")
         return process.returncode
 
-    def tell(self, process: subprocess.Popen[bytes], job: Job | None) -> None:
-        """Where a run stands; past the deadline it is asked to leave with a checkpoint."""
-        if time.monotonic() >= self.deadline:
-            say("the hours are over: leaving after this step, with a checkpoint")
-            process.terminate()
-            process.wait()
-        elif job is not None:
-            rows = read_lines(self.folder(job) / "metrics.jsonl")
-            say(f"  {job.name}: step {rows[-1]['step'] if rows else 0:,} of {job.config.training.max_steps:,}")
+    def ended(self, process: subprocess.Popen[bytes], job: Job | None) -> float:
+        """Wait for a process, telling where its run stands; past the deadline it is asked to leave with a checkpoint.
+
+        Returns:
+            Processor seconds of it and its children.
+        """
+        told, asked = time.monotonic(), False
+        while (used := processor_seconds(process)) is None:
+            time.sleep(LOOKED_EVERY)
+            now = time.monotonic()
+            if now >= self.deadline and not asked:
+                say("the time is over: leaving after this step, with a checkpoint")
+                process.terminate()
+                asked = True
+            elif now >= told + TOLD_EVERY and job is not None:
+                told = now
+                rows = read_lines(self.folder(job) / "metrics.jsonl")
+                say(f"  {job.name}: step {rows[-1]['step'] if rows else 0:,} of {job.config.training.max_steps:,}")
+        return used
 
 
-def processor_seconds() -> float:
-    """Of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+def processor_seconds(process: subprocess.Popen[bytes]) -> float | None:
+    """What a process took, once it has ended; others may be under way."""
+    pid, status, used = os.wait4(process.pid, os.WNOHANG)
+    if not pid:
+        return None
+    process.returncode = os.waitstatus_to_exitcode(status)
     return used.ru_utime + used.ru_stime
 
 

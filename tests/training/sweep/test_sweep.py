@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +129,49 @@ def test_what_failed_is_told_and_what_needs_it_is_left_out(
     assert report["failed"]["taught-s1"] == "needs clean-resnet50-s1, which isn't finished"
 
 
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_so_many_runs_go_at_a_time_each_after_what_it_needs(
+    together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = read_sweep(write(tmp_path / "sweep.yaml", RUNS), tmp_path / "out")
+    lock, under_way, most = threading.Lock(), set[str](), 0
+    ended: list[str] = []
+
+    def takes_a_while(self: Work, call: Any, name: str, log: Path, job: Job) -> int:
+        nonlocal most
+        with lock:
+            assert set(job.needs) <= set(ended)
+            under_way.add(name)
+            most = max(most, len(under_way))
+        time.sleep(0.05)
+        with lock:
+            under_way.remove(name)
+            ended.append(name)
+        return 0
+
+    monkeypatch.setattr(Work, "process", takes_a_while)
+    monkeypatch.setattr(Work, "done", lambda self, job: job.name in ended)
+    report = Work(sweep, tmp_path / "out", 0, together).go()
+    assert (report["finished"], report["failed"], most) == (len(sweep.jobs), {}, together)
+
+
+def test_a_sweep_that_is_interrupted_lets_its_runs_leave_with_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    runs = {"clean": {"seeds": [1, 2], "set": {"vision_model_name": "pocket_cnn", "max_steps": 100_000}}}
+    file = write(tmp_path / "sweep.yaml", runs, {"data": {"folder": str(data)}})
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "training", "sweep", str(file), "--out", str(out), "--together", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while len(list(out.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, said
+    assert len(list(out.glob("runs/*/checkpoints/step-*"))) == 2 and not list(out.glob("runs/*/running.json"))
+    rows = [json.loads(line) for line in (out / "sweep.jsonl").read_text().splitlines()]
+    assert [row["exit_code"] for row in rows] == [143, 143] and all(row["processor_seconds"] > 0 for row in rows)
+
+
 def test_the_rest_is_estimated_from_the_runs_most_like_it(tmp_path: Path) -> None:
     jobs = {job.name: job for job in read_sweep(write(tmp_path / "sweep.yaml", RUNS), tmp_path).jobs}
     left = [(jobs["clean-resnet50-s2"], 2), (jobs["phone-pocket_cnn-lora-s1"], 1)]
@@ -155,3 +203,10 @@ def test_a_mistake_in_a_sweep_is_one_sentence(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ") and message in last
     assert not (tmp_path / "out").exists()
+
+
+def test_no_run_at_a_time_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "sweep.yaml", {"clean": {}})
+    call = ["sweep", str(file), "--out", str(tmp_path / "out"), "--together", "0"]
+    assert run_command(lambda: main(call)) == 2
+    assert "--together 0 is too few" in capsys.readouterr().err
