@@ -208,7 +208,7 @@ EXPORT = ("--target", "onnx", "--out", "new")
 MISTAKES = [
     (("--target", "onix", "--out", "new"), "no target called 'onix'; did you mean 'onnx'?"),
     (("--target", ",", "--out", "new"), "no target is given"),
-    ((*EXPORT, "--precision", "int3"), "no precision 'int3' (known: fp32, int8, int8_static, int4, mixed)"),
+    ((*EXPORT, "--precision", "int3"), "no precision 'int3' (known: fp32, fp16, int8, int8_static, int4, mixed)"),
     ((*EXPORT, "--checkpoint", "nowhere"), "nowhere holds no checkpoint"),
     (("--target", "onnx", "--out", "full"), "full exists and is no bundle"),
     (("--target", "onnx", "--out", "full/file.txt"), "full/file.txt exists and is no bundle"),
