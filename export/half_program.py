@@ -12,6 +12,7 @@ Two operators are written otherwise, both for ExecuTorch 1.5:
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,32 +22,32 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
-from runtime.io_spec import IOSpec
-
 ATEN = torch.ops.aten
 NORM = ATEN.layer_norm.default
 NORM_WEIGHTS = slice(2, 4)  # of its arguments
 
 
 class Border(nn.Module):
-    """A graph in half precision that takes and gives the contract's types."""
+    """A graph in half precision that gives these types and takes any."""
 
-    def __init__(self, inner: nn.Module, spec: IOSpec, graph: str) -> None:
+    def __init__(self, inner: nn.Module, gives: Sequence[str]) -> None:
         super().__init__()
         self.inner = inner
-        self.gives = [getattr(torch, item.dtype) for item in spec.output_spec(graph)]
+        self.gives = [getattr(torch, dtype) for dtype in gives]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         found = self.inner(*(value.half() if value.is_floating_point() else value for value in inputs))
         return tuple(value.to(dtype) for value, dtype in zip(found, self.gives, strict=True))
 
 
-def halved(program: torch.export.ExportedProgram, spec: IOSpec, graph: str) -> torch.export.ExportedProgram:
+def halved(
+    program: torch.export.ExportedProgram, takes: Sequence[str], gives: Sequence[str]
+) -> torch.export.ExportedProgram:
     """The same graph in half precision.
 
     Args:
         program: in fp32; it stays as it is.
-        spec: the types at its border.
+        takes, gives: types of its inputs and outputs.
     """
     computed = constant_prop_pass(copy.deepcopy(program)).module(check_guards=False)
     # With nothing to quantise, this folds batch norms into convolutions and makes tensors of single numbers.
@@ -62,8 +63,9 @@ def halved(program: torch.export.ExportedProgram, spec: IOSpec, graph: str) -> t
         elif node.target == ATEN.silu.default:
             silu_by_sigmoid(module.graph, node)
     module.recompile()
-    inputs = tuple(torch.from_numpy(item.zeros(B=1)) for item in spec.input_spec(graph))
-    return torch.export.export(Border(module, spec, graph), inputs)
+    given, _ = program.example_inputs
+    inputs = tuple(value.to(getattr(torch, dtype)) for value, dtype in zip(given, takes, strict=True))
+    return torch.export.export(Border(module, gives), inputs)
 
 
 def half_type(argument: Any) -> Any:

@@ -60,9 +60,7 @@ def convert(
             if precision == "int8":
                 content = eight_bits(exact)
             elif precision == "fp16":
-                half = TARGET.io(spec, precision)
-                programs = {name: halved(program, half, name) for name, program in exact.items()}
-                content = lowered(programs, XnnpackPartitioner())
+                content = lowered(in_half(exact, TARGET.io(spec, precision)), XnnpackPartitioner())
             elif precision in ("int4", "mixed"):
                 parts = modules(model)
                 bits = {kind: bits_by_module(part, precision, calibration) for kind, part in parts.items()}
@@ -73,6 +71,15 @@ def convert(
             path.write_bytes(content)
             files[precision] = dict.fromkeys(exact, path)
     return files
+
+
+def in_half(
+    exact: Mapping[str, torch.export.ExportedProgram], spec: IOSpec
+) -> dict[str, torch.export.ExportedProgram]:
+    """The programs in half precision, with the types of `spec` at their border."""
+    types = {name: [[item.dtype for item in listed] for listed in (spec.input_spec(name), spec.output_spec(name))]
+             for name in exact}  # fmt: skip
+    return {name: halved(program, *types[name]) for name, program in exact.items()}
 
 
 def eight_bits(exact: Mapping[str, torch.export.ExportedProgram]) -> bytes:
