@@ -97,7 +97,10 @@ def export_bundle(
                 found = self_test(engine, checks.probe, loaded)
                 tokens[precision if tokens.get(precision, found) == found else f"{name} {precision}"] = found
                 graphs = {graph: path.name for graph, path in files.items()}
-                artifacts.append(Artifact(name, precision, graphs, numerics, target.minimum_os, dict(target.axes)))
+                io = target.io(spec, precision)
+                artifacts.append(
+                    Artifact(name, precision, graphs, numerics, target.minimum_os, io.axes, io.cache_dtype)
+                )
                 contents |= {path.name: path for path in files.values()}
         picture = cv2.imencode(".png", checks.probe.lines[SELF_TEST_LINE])[1].tobytes()
         manifest = Manifest(

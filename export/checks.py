@@ -46,10 +46,11 @@ class Checks:
         for graph, path in files.items():
             target.check(path, graph)
         numerics = self.half.numbers(name, target, precision)
-        numerics |= measure(self.loaded.model, self.spec, self.loaded.tokenizer, self.probe, name, files)
+        spec = target.io(self.spec, precision)
+        numerics |= measure(self.loaded.model, spec, self.loaded.tokenizer, self.probe, name, files)
         if target.delegate:  # what nothing here can run must read on the device as PyTorch does here
             return numerics, self.reference
-        engine = open_engine(name, files, self.spec)
+        engine = open_engine(name, files, spec)
         if self.shipped is not None:
             lines = self.shipped.first(target.lines)
             numerics["held_out"] = lines.numbers(self.loaded, engine, f"{name} {precision}")

@@ -105,7 +105,7 @@ def decoder_numbers(
         inputs["position"][:] = [slots - 1, *rng.integers(slots, size=len(image) - 1)]
         for item in spec.input_spec(kind, B=len(image), S=slots):
             if item.name.startswith("self_"):
-                inputs[item.name] = rng.normal(size=[int(n) for n in item.shape]).astype(item.dtype)
+                inputs[item.name] = rng.normal(size=[int(n) for n in item.shape]).astype(np.float32)
         rows.append(compare(model, spec, kind, run, {**inputs, **cross}))
     return {"psnr_db": lowest(rows), "slots": list(spec.slots)}
 

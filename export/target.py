@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,8 @@ class Target:
         half: precisions whose activations are float16.
         axes: how its graphs store keys and values, see `runtime.axes`; empty: as the contract has them. `load` takes
             and gives the contract's axes all the same.
+        half_caches: precisions whose keys, values and memory's mask are float16 at the border, too. `load` takes and
+            gives float32 all the same.
         engine: (files, sizes) -> the runtime's engine of this target over programs that are evaluated, for machines
             where it can't run itself. Without it an engine is made of `load` there.
         delegate: what runs all of its graphs and can't be run or evaluated here, so that nothing is measured; the
@@ -72,8 +74,14 @@ class Target:
     runs_on: tuple[str, ...] = ("CPU",)
     half: tuple[str, ...] = ()
     axes: Mapping[str, str] = field(default_factory=dict)
+    half_caches: tuple[str, ...] = ()
     engine: Callable[[Mapping[str, Path], IOSpec], Engine] | None = None
     delegate: str = ""
+
+    def io(self, spec: IOSpec, precision: str) -> IOSpec:
+        """A model's sizes, and how an artifact of this target stores keys and values."""
+        half = precision in self.half_caches
+        return replace(spec, axes=dict(self.axes), cache_dtype="float16" if half else "float32")
 
 
 def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -107,7 +115,7 @@ def called(graph: Graph) -> Run:
         for name, value in inputs.items():
             graph.inputs[name][:] = value
         graph.run()
-        return {name: np.array(value) for name, value in graph.outputs.items()}
+        return {name: np.array(value, np.float32) for name, value in graph.outputs.items()}
 
     return run
 

@@ -111,7 +111,8 @@ class IOSpec:
         columns: width of each part of `column_logits` in order, e.g. {"symbol": 40, "position": 50}; empty
             where the model has no column head.
         chunk: given tokens that further decoder graphs take at once (CHUNK); 0 where there are none.
-        float_dtype, integer_dtype: of all real and whole numbers that cross the border.
+        float_dtype, integer_dtype: of real and whole numbers that cross the border.
+        cache_dtype: of keys, values and the memory's mask, which pass from graph to graph.
         axes: how a target's graphs store "keys" and "values", see `runtime.axes`; empty: as they stand here.
     """
 
@@ -128,6 +129,7 @@ class IOSpec:
     chunk: int = 0
     float_dtype: str = "float32"
     integer_dtype: str = "int64"
+    cache_dtype: str = "float32"
     axes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -197,10 +199,10 @@ class IOSpec:
 
     def _cache(self, name: str, length: int | str) -> list[TensorSpec]:
         shape = ("B", self.heads, length, self.head_dim)
-        return [TensorSpec(cache, shape, self.float_dtype) for cache in self.caches(name)]
+        return [TensorSpec(cache, shape, self.cache_dtype) for cache in self.caches(name)]
 
     def _mask(self) -> TensorSpec:
-        return TensorSpec("memory_mask", ("B", 1, 1, "T"), self.float_dtype)
+        return TensorSpec("memory_mask", ("B", 1, 1, "T"), self.cache_dtype)
 
     def _both(self, graph: str) -> tuple[list[TensorSpec], list[TensorSpec]]:
         tokens = kind_of(graph).partition("x")[2]

@@ -53,6 +53,7 @@ class Artifact:
         numerics: graph name -> what the parity check measured against PyTorch fp32.
         minimum_os: oldest system that runs it, e.g. "iOS 16"; empty where any does.
         axes: how its graphs store "keys" and "values", e.g. {"keys": "B S 1 (h d)"}; empty: as `io` says.
+        cache_dtype: of keys, values and the memory's mask in its graphs.
     """
 
     target: str
@@ -61,6 +62,7 @@ class Artifact:
     numerics: dict[str, Any] = field(default_factory=dict)
     minimum_os: str = ""
     axes: dict[str, str] = field(default_factory=dict)
+    cache_dtype: str = "float32"
 
     def held(self) -> dict[str, list[str]]:
         """File or folder name -> the graphs in it."""
@@ -140,7 +142,7 @@ class Manifest:
 
     def io_of(self, artifact: Artifact) -> IOSpec:
         """The contract's sizes, and how this artifact stores keys and values."""
-        return replace(self.io, axes=artifact.axes)
+        return replace(self.io, axes=artifact.axes, cache_dtype=artifact.cache_dtype)
 
     def named_files(self) -> set[str]:
         """Every file the manifest refers to."""

@@ -53,6 +53,7 @@ EXTRA = "coreml"
 VARIABLE: tuple[str, ...] = ()
 FEWEST = 2048  # weights of a tensor that becomes int8
 FULL = ("image", "logits", "column_logits")  # fp32 at the border at every precision
+HALF = ("fp16", "int8", "int4", "mixed")  # whose activations are float16
 PRODUCTS = ("linear", "matmul", "conv", "einsum")
 HEADS = "heads"  # in a package's metadata, beside the axes
 
@@ -272,6 +273,6 @@ def is_weight(value: Any) -> bool:
 
 TARGET = Target(
     ("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 16",
-    graph_view=graph_view, half=("fp16", "int8", "int4", "mixed"),
+    graph_view=graph_view, half=HALF, half_caches=HALF,
     axes=NEURAL_ENGINE, engine=open_engine, lines=40,  # evaluated operator by operator
 )  # fmt: skip

@@ -158,5 +158,6 @@ def check(path: Path, graph: str) -> None:
 
 TARGET = Target(
     ("fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 18", axes=NEURAL_ENGINE,
-    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=("fp16", "int8"), lines=40,
+    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=("fp16", "int8"),
+    half_caches=("fp16", "int8"), lines=40,
 )  # fmt: skip

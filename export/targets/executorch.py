@@ -1,5 +1,5 @@
-"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32 and fewer
-bits.
+"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32, fp16 and
+fewer bits.
 
 The methods share their weights. XNNPACK's part of a program is opaque, so the contract is checked before it is
 lowered.
@@ -30,13 +30,14 @@ from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from export.calibration import Calibration
+from export.half_program import halved
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.pte import view
-from runtime.engines.executorch import ExecutorchGraph, open_program
+from runtime.engines.executorch import DTYPES, ExecutorchGraph, open_program
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, is_decoder, kind_of
 from training.model import MusicTrOCR
@@ -58,6 +59,8 @@ def convert(
             path = folder / f"model.{precision}.pte"
             if precision == "int8":
                 content = eight_bits(exact)
+            elif precision == "fp16":
+                content = lowered(in_half(exact, TARGET.io(spec, precision)), XnnpackPartitioner())
             elif precision in ("int4", "mixed"):
                 parts = modules(model)
                 bits = {kind: bits_by_module(part, precision, calibration) for kind, part in parts.items()}
@@ -68,6 +71,15 @@ def convert(
             path.write_bytes(content)
             files[precision] = dict.fromkeys(exact, path)
     return files
+
+
+def in_half(
+    exact: Mapping[str, torch.export.ExportedProgram], spec: IOSpec
+) -> dict[str, torch.export.ExportedProgram]:
+    """The programs in half precision, with the types of `spec` at their border."""
+    types = {name: [[item.dtype for item in listed] for listed in (spec.input_spec(name), spec.output_spec(name))]
+             for name in exact}  # fmt: skip
+    return {name: halved(program, *types[name]) for name, program in exact.items()}
 
 
 def eight_bits(exact: Mapping[str, torch.export.ExportedProgram]) -> bytes:
@@ -191,14 +203,14 @@ def sizes(meta: Any, graph: str) -> IOSpec:
         _, heads, slots, width = took[2]
         return IOSpec(
             layers=len(gave) // 2, heads=heads, head_dim=width, vocab_size=gave[0][-1], channels=1, height=1,
-            widths=(1,), memory=took[-1][3:], slots=(slots,),
+            widths=(1,), memory=took[-1][3:], slots=(slots,), cache_dtype=DTYPES[meta.input_tensor_meta(2).dtype()],
         )  # fmt: skip
     _, channels, height, picture = took[0]
     _, heads, columns, width = gave[0]
     head = {"all": gave[-1][2]} if len(gave[-1]) == 3 else {}
     return IOSpec(
         layers=(len(gave) - 1) // 2, heads=heads, head_dim=width, vocab_size=1, channels=channels, height=height,
-        widths=(picture,), memory=(columns,), columns=head,
+        widths=(picture,), memory=(columns,), columns=head, cache_dtype=DTYPES[meta.output_tensor_meta(0).dtype()],
     )  # fmt: skip
 
 
@@ -246,4 +258,5 @@ def check(path: Path, graph: str) -> None:
             raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
 
 
-TARGET = Target(("fp32", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE, graph_view=graph_view)
+TARGET = Target(("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE,
+                graph_view=graph_view, half=("fp16",), half_caches=("fp16",))  # fmt: skip

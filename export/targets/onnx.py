@@ -1,4 +1,4 @@
-"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32 and fewer bits.
+"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32, fp16 and fewer bits.
 
 The graph that takes several given tokens at once holds no weights of its own: it reads those in the step's file.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.calibration import Calibration
+from export.half_onnx import halved
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.quantize import quantize
@@ -26,7 +27,7 @@ from export.static import quantize_static
 from export.target import Arrays, Files, Run, Target
 from export.view import GraphView
 from export.views.onnx import view
-from runtime.engines.onnx import open_session
+from runtime.engines.onnx import DTYPES, open_session
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, is_decoder
 from training.model import MusicTrOCR
@@ -51,7 +52,7 @@ def convert(
         exact = trace(parts[graph], spec, graph)
         for precision in precisions:
             path = folder / f"{graph}.{precision}.onnx"
-            proto = written(exact, precision, parts[graph], calibration)
+            proto = written(exact, precision, TARGET.io(spec, precision), parts[graph], calibration)
             if graph in spec.chunked:
                 proto = borrowed(proto, files[precision]["decode"])
             onnx.save(proto, path)
@@ -60,11 +61,13 @@ def convert(
 
 
 def written(
-    exact: onnx.ModelProto, precision: str, module: nn.Module, calibration: Calibration | None
+    exact: onnx.ModelProto, precision: str, spec: IOSpec, module: nn.Module, calibration: Calibration | None
 ) -> onnx.ModelProto:
-    """An fp32 graph at a precision."""
+    """An fp32 graph at a precision, whose sizes and types at the border are `spec`."""
     if precision == "fp32":
         return exact
+    if precision == "fp16":
+        return halved(exact, spec)
     if precision == "int8":
         return quantize(exact)
     if precision == "int8_static":
@@ -141,10 +144,13 @@ def tidy(proto: onnx.ModelProto, spec: IOSpec, graph: str) -> onnx.ModelProto:
 def load(path: Path, _graph: str = "") -> Run:
     """See `Target.load`."""
     session = open_session(path, threads=1)
+    takes = {item.name: DTYPES[item.type] for item in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        given = {name: inputs[name].astype(dtype, copy=False) for name, dtype in takes.items()}
+        found = session.run(names, given)
+        return {name: value.astype(np.float32, copy=False) for name, value in zip(names, found, strict=True)}
 
     return run
 
@@ -182,5 +188,6 @@ def memory_projections(proto: onnx.ModelProto) -> list[str]:
 
 
 TARGET = Target(
-    ("fp32", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, graph_view=graph_view
-)
+    ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, graph_view=graph_view,
+    half=("fp16",), half_caches=("fp16",),
+)  # fmt: skip

@@ -20,6 +20,8 @@ from ..threads import default_threads
 
 EXTRA = "executorch"
 
+DTYPES = {4: "int64", 5: "float16", 6: "float32"}  # as PyTorch numbers them (c10::ScalarType)
+
 
 def open_program(path: Path) -> Any:
     """A file's program; its methods are prepared when they are opened.
@@ -41,7 +43,7 @@ class ExecutorchGraph:
         names = [program.get_method_name(number) for number in range(program.num_methods())]
         if name not in names:
             raise BundleError(f"{path} holds no graph {name} (known: {', '.join(names)}); export it again")
-        check_shapes(program.method_meta(name), spec, path, name)
+        check_border(program.method_meta(name), spec, path, name)
         self.method = program.load_method(name)
         self.inputs = {item.name: item.zeros() for item in spec.input_spec(name, B=1)}
         self.tensors = [torch.from_numpy(value) for value in self.inputs.values()]
@@ -56,19 +58,19 @@ class ExecutorchGraph:
         self.outputs = {name: value.numpy() for name, value in zip(self.names, found, strict=True)}
 
 
-def check_shapes(meta: Any, spec: IOSpec, path: Path, name: str) -> None:
-    """A method's inputs and outputs must have the contract's shapes, in its order.
+def check_border(meta: Any, spec: IOSpec, path: Path, name: str) -> None:
+    """A method's inputs and outputs must have the contract's shapes and types, in its order.
 
     Raises:
         BundleError: they have others.
     """
-    expected = [[item.shape for item in listed] for listed in (spec.input_spec(name, B=1), spec.output_spec(name, B=1))]
+    items = [*spec.input_spec(name, B=1), *spec.output_spec(name, B=1)]
     found = [
-        [tuple(meta.input_tensor_meta(number).sizes()) for number in range(meta.num_inputs())],
-        [tuple(meta.output_tensor_meta(number).sizes()) for number in range(meta.num_outputs())],
+        *(meta.input_tensor_meta(number) for number in range(meta.num_inputs())),
+        *(meta.output_tensor_meta(number) for number in range(meta.num_outputs())),
     ]
-    if expected != found:
-        raise BundleError(f"{path} is no {name} graph of this bundle: its shapes differ; export it again")
+    if [(item.shape, item.dtype) for item in items] != [(tuple(one.sizes()), DTYPES.get(one.dtype())) for one in found]:
+        raise BundleError(f"{path} is no {name} graph of this bundle: its shapes or types differ; export it again")
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> RowsEngine:

@@ -23,6 +23,7 @@ from ..scoring import in_chunks
 from ..threads import default_threads
 
 PROVIDERS = ["CPUExecutionProvider"]
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 
 
 def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
@@ -80,14 +81,14 @@ class OnnxEngine:
         self.decoder_threads = threads or default_threads(decoder.stat().st_size)
         self.decoder = open_session(decoder, self.decoder_threads)
         for session, graph, path in ((self.encoder, "encode", encoder), (self.decoder, "decode", decoder)):
-            _check_names(session, spec, graph, path)
+            _check_border(session, spec, graph, path)
         self.chunked, self._chunker = chunked, None
 
     def chunker(self) -> Any:
         """The session that reads chunks of tokens."""
         if self._chunker is None and self.chunked is not None:
             self._chunker = open_session(self.chunked, self.decoder_threads)
-            _check_names(self._chunker, self.spec, self.spec.chunked[0], self.chunked)
+            _check_border(self._chunker, self.spec, self.spec.chunked[0], self.chunked)
         return self._chunker
 
     def encode(self, image: Floats, valid_width: Integers) -> OnnxMemory:
@@ -216,13 +217,15 @@ def _own(array: NDArray[Any]) -> Any:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
-def _check_names(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
-    """The graph's inputs and outputs must be the contract's."""
-    expected = sorted(spec.input_names(graph)), sorted(spec.output_names(graph))
-    found = sorted(i.name for i in session.get_inputs()), sorted(o.name for o in session.get_outputs())
-    if expected != found:
-        odd = sorted(set(expected[0] + expected[1]) ^ set(found[0] + found[1]))
-        raise BundleError(f"{path} is no {graph} graph of this bundle: {odd[:4]} differ; export it again")
+def _check_border(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
+    """The names and types of a graph's inputs and outputs must be the contract's."""
+    both = (session.get_inputs(), spec.input_spec(graph)), (session.get_outputs(), spec.output_spec(graph))
+    for found, expected in both:
+        odd = {(item.name, DTYPES.get(item.type, item.type)) for item in found}
+        odd ^= {(item.name, item.dtype) for item in expected}
+        if odd:
+            names = sorted({name for name, _ in odd})
+            raise BundleError(f"{path} is no {graph} graph of this bundle: {names[:4]} differ; export it again")
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> OnnxEngine:

@@ -23,9 +23,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """fp32 and int8, written by the command itself."""
+    """int8, fp32 and fp16, written by the command itself."""
     out = tmp_path_factory.mktemp("bundle") / "debug"
-    call = ["--target", "onnx", "--precision", "int8,fp32", "--checkpoint", str(checkpoint), "--out", str(out)]
+    call = ["--target", "onnx", "--precision", "int8,fp32,fp16", "--checkpoint", str(checkpoint), "--out", str(out)]
     assert main(call) == 0
     return read_bundle(out)
 
@@ -43,6 +43,12 @@ def probe(loaded: Loaded) -> Probe:
 @pytest.fixture(scope="session")
 def exact(bundle: Bundle) -> Engine:
     return load_engine(bundle, precision="fp32", threads=1)[0]
+
+
+@pytest.fixture(scope="session")
+def half(bundle: Bundle) -> Engine:
+    """The graphs in half precision."""
+    return load_engine(bundle, precision="fp16", threads=1)[0]
 
 
 @pytest.fixture(scope="session")

@@ -58,15 +58,17 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 def test_a_bundle_holds_what_was_asked_for_in_that_order(bundle: Bundle) -> None:
     manifest = bundle.manifest
-    assert [(a.target, a.precision) for a in manifest.artifacts] == [("onnx", "int8"), ("onnx", "fp32")]
+    precisions = ["int8", "fp32", "fp16"]
+    assert [(a.target, a.precision) for a in manifest.artifacts] == [("onnx", name) for name in precisions]
+    assert [a.cache_dtype for a in manifest.artifacts] == ["float32", "float32", "float16"]
     assert manifest.name == "debug"
     assert set(manifest.files) == {
-        *(f"{graph}.{precision}.onnx" for graph in KINDS for precision in ("int8", "fp32")),
+        *(f"{graph}.{precision}.onnx" for graph in KINDS for precision in precisions),
         "tokenizer.json", "MODEL_CARD.md", "self_test.png",
     }  # fmt: skip
     assert manifest.tools["torch"].startswith("2.")
     assert manifest.self_test is not None
-    assert set(manifest.self_test.tokens) == {"int8", "fp32"}
+    assert set(manifest.self_test.tokens) == set(precisions)
     assert len(manifest.self_test.tokens["fp32"]) > 3
 
 
@@ -93,7 +95,7 @@ def test_verify_measures_again_and_ends_in_json(bundle: Bundle, capsys: pytest.C
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["ok"] is True
     assert found["checkpoint"].endswith("debug")
-    assert [row["self_test"] for row in found["artifacts"]] == ["equal", "equal"]
+    assert [row["self_test"] for row in found["artifacts"]] == ["equal"] * 3
     assert found["artifacts"][1]["parity"]["decode"]["regret"] < 1e-3
 
 
@@ -208,7 +210,7 @@ EXPORT = ("--target", "onnx", "--out", "new")
 MISTAKES = [
     (("--target", "onix", "--out", "new"), "no target called 'onix'; did you mean 'onnx'?"),
     (("--target", ",", "--out", "new"), "no target is given"),
-    ((*EXPORT, "--precision", "int3"), "no precision 'int3' (known: fp32, int8, int8_static, int4, mixed)"),
+    ((*EXPORT, "--precision", "int3"), "no precision 'int3' (known: fp32, fp16, int8, int8_static, int4, mixed)"),
     ((*EXPORT, "--checkpoint", "nowhere"), "nowhere holds no checkpoint"),
     (("--target", "onnx", "--out", "full"), "full exists and is no bundle"),
     (("--target", "onnx", "--out", "full/file.txt"), "full/file.txt exists and is no bundle"),

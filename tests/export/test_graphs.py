@@ -28,7 +28,7 @@ from training.checkpoint import Loaded
 
 from .debug import random_model
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = (*GRAPHS, CHUNKED)
 DECODERS = {"decode": 1, CHUNKED: CHUNK}  # and the tokens they take
 
@@ -47,7 +47,8 @@ def test_a_graph_has_the_names_types_and_variable_sizes_of_the_contract(
         types = [helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type).name for v in values]
         return [(v.name, tuple(shape), kind) for v, shape, kind in zip(values, shapes, types, strict=True)]
 
-    proto, spec = onnx.load(path_of(bundle, graph, precision)), bundle.manifest.io
+    proto = onnx.load(path_of(bundle, graph, precision))
+    spec = bundle.manifest.io_of(bundle.manifest.choose(["onnx"], precision))
     assert told(list(proto.graph.input)) == [(s.name, s.shape, s.dtype) for s in spec.input_spec(graph)]
     assert told(list(proto.graph.output)) == [(s.name, s.shape, s.dtype) for s in spec.output_spec(graph)]
 

@@ -34,7 +34,7 @@ def line(probe: Probe) -> Pictures:
     return image[:1], valid[:1]
 
 
-@pytest.mark.parametrize(("name", "decibels"), [("exact", 80), ("small", 25)])
+@pytest.mark.parametrize(("name", "decibels"), [("exact", 80), ("half", 50), ("small", 25)])
 def test_every_position_of_both_caches_agrees_with_a_pass_without_one(
     name: str, decibels: float, request: pytest.FixtureRequest, loaded: Loaded, line: Pictures
 ) -> None:
@@ -90,7 +90,7 @@ def test_verify_long_reports_steps_and_chunks(bundle: Bundle, capsys: pytest.Cap
     assert main(["verify", str(bundle.folder), "--long"]) == 0
     said = capsys.readouterr()
     rows = json.loads(said.out.splitlines()[-1])["artifacts"]
-    assert [set(row["long"]) for row in rows] == [{"steps", "chunks"}] * 2
+    assert [set(row["long"]) for row in rows] == [{"steps", "chunks"}] * 3
     assert rows[1]["long"]["steps"]["first_divergence"] is None and rows[1]["long"]["steps"]["psnr_db"] >= 80
     assert "onnx fp32 in chunks, 512 positions: " in said.err
 
@@ -128,7 +128,8 @@ def test_2048_positions_agree_whatever_the_precision(target: str, patient: Loade
     image, valid = Probe(patient.preparation).pair(512)
     found = {}
     for precision, files in entry.convert(patient.model, spec, precisions, tmp_path).items():
-        positions = long_decode(patient.model, open_engine(target, files, spec), (image[:1], valid[:1]))
+        engine = open_engine(target, files, entry.io(spec, precision))
+        positions = long_decode(patient.model, engine, (image[:1], valid[:1]))
         found[precision] = {way: part.numbers(least_psnr(precision)) for way, part in positions.items()}
         print(target, precision, json.dumps(found[precision]))
         refuse_divergence(f"{target} {precision}", found[precision])

@@ -64,12 +64,13 @@ def test_the_debug_model_sees_the_picture(loaded: Loaded, probe: Probe) -> None:
     assert psnr(first, second) < 30
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_every_output_was_compared_at_several_widths_and_cache_sizes(bundle: Bundle, precision: str) -> None:
     found = bundle.manifest.choose(["onnx"], precision).numerics
-    assert set(found) == {"encode", "decode", "decodex8"}
-    for graph, numbers in found.items():
-        assert set(numbers["psnr_db"]) == set(bundle.manifest.io.output_names(graph))
+    kinds = ("encode", "decode", "decodex8")
+    assert set(found) == {*kinds, *(["headroom"] if precision == "fp16" else [])}
+    for graph in kinds:
+        assert set(found[graph]["psnr_db"]) == set(bundle.manifest.io.output_names(graph))
     assert found["encode"]["widths"] == [128, 512, 1280]
     assert found["decode"]["slots"] == found["decodex8"]["slots"] == [256, 512]
     assert found["decode"]["positions"] == found["decodex8"]["positions"] > 100
@@ -96,7 +97,7 @@ def test_fp32_reads_what_pytorch_reads_token_by_token(exact: Engine, loaded: Loa
         assert read(exact, pictures, loaded.tokenizer, 300) == expected
 
 
-@pytest.mark.parametrize(("name", "decibels"), [("exact", 100), ("small", 40)])
+@pytest.mark.parametrize(("name", "decibels"), [("exact", 100), ("half", 60), ("small", 40)])
 def test_given_tokens_score_in_chunks_as_step_by_step(
     name: str, decibels: float, request: pytest.FixtureRequest, probe: Probe, loaded: Loaded
 ) -> None:
