@@ -120,7 +120,5 @@ class Calibration:
 
 def with_slots(inputs: Arrays, slots: int) -> Arrays:
     """A step's inputs with caches of that many slots, which is more than they have or as many."""
-    return {
-        name: np.pad(value, ((0, 0), (0, 0), (0, slots - value.shape[2]), (0, 0))) if name.startswith("self_") else value
-        for name, value in inputs.items()
-    }
+    more = ((0, 0), (0, 0), (0, slots - inputs["self_k_0"].shape[2]), (0, 0))
+    return {name: np.pad(value, more) if name.startswith("self_") else value for name, value in inputs.items()}

@@ -1,5 +1,5 @@
-"""int8 weights and activations in a TFLite file, with scales that are fixed beforehand: for LiteRT's delegates of neural
-processors, and for old phones' processors.
+"""int8 weights and activations in a TFLite file, with scales that are fixed beforehand: for LiteRT's delegates of
+neural processors, and for old phones' processors.
 
 AI Edge Quantizer's static recipe, for convolutions and linear maps, and for what moves values between them (padding,
 pooling of the highest). Weights have a scale for each output channel, an activation has one that covers what the
@@ -33,9 +33,7 @@ def recipe() -> qtyping.ModelQuantizationRecipe:
     """Which operators become int8."""
     manager = recipe_manager.RecipeManager()
     for operator in OPERATORS:
-        manager.add_static_config(
-            regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8
-        )
+        manager.add_static_config(regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8)
     manager.add_dynamic_config(regex=".*", operation_name=Operator.EMBEDDING_LOOKUP, num_bits=8)
     return manager.get_quantization_recipe()
 

@@ -239,4 +239,4 @@ def held(model: Any, tensor: Any) -> bool:
 TARGET = Target(
     ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, VARIABLE,
     graph_view=graph_view,
-)
+)  # fmt: skip
