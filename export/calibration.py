@@ -6,13 +6,14 @@ Invented, so that no tune of any split is in them, in the whole notation, every 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from runtime.geometry import Grey
 from runtime.image import batch, prepare
-from runtime.io_spec import CHUNK, CHUNKED
+from runtime.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, pad_memory
 from training.batches import decode_picture
 from training.checkpoint import Loaded
 from training.data.dataset.build import Recipe, Shard, make_rows
@@ -39,13 +40,21 @@ class Calibration:
     loaded: Loaded
 
     @cached_property
-    def given(self) -> list[Given]:
-        """Batches of one bucket each: prepared pictures and the tokens that stand in them."""
+    def lines(self) -> list[tuple[Grey, list[int]]]:
+        """Prepared pictures and the tokens that stand in them."""
         rows = [row for recipe, number in RECIPES.items() for row in make_rows(Shard(SPLIT, 0, number), recipe, [])]
         preparation, tokenizer = self.loaded.preparation, self.loaded.tokenizer
-        lines = [prepare(decode_picture(row["image"]), preparation) for row in rows]
         longest = self.loaded.config.model.params.max_seq_len - 1
-        tokens = [tokenizer.encode(row["transcription"])[:longest] for row in rows]
+        return [
+            (prepare(decode_picture(row["image"]), preparation), tokenizer.encode(row["transcription"])[:longest])
+            for row in rows
+        ]
+
+    @cached_property
+    def given(self) -> list[Given]:
+        """The same in batches of one bucket each."""
+        lines, tokens = zip(*self.lines, strict=True)
+        preparation = self.loaded.preparation
         return [
             Given(batch([lines[number] for number in group], preparation), [tokens[number] for number in group])
             for group in by_bucket(lines, preparation)
@@ -64,6 +73,23 @@ class Calibration:
                 STRIDE-th token of their labels; `decodex8`: the same, with the tokens that follow.
         """
         return self._pictures() if graph == "encode" else self._steps(CHUNK if graph == CHUNKED else 0)
+
+    def rows(self, graph: str, spec: IOSpec) -> Iterator[Arrays]:
+        """Inputs of a graph that takes one row and has the sizes in its name: `encode_448`, `decode_256x8`.
+
+        Wider pictures are cut; narrower ones, the memory and the caches are padded.
+        """
+        sizes = spec.bucket(graph)
+        if not is_decoder(graph):
+            preparation = replace(self.loaded.preparation, width_buckets=(sizes["W"],))
+            for line, _ in self.lines:
+                image, valid = batch([line[:, : sizes["W"]]], preparation)
+                yield {"image": image, "valid_width": valid.astype(np.int64)}
+            return
+        for inputs in self.inputs(kind_of(graph)):
+            padded = with_slots(pad_memory(inputs, sizes["T"]), sizes["S"])
+            for row in range(len(inputs["token"])):
+                yield {name: value[row : row + 1] for name, value in padded.items()}
 
     def _pictures(self) -> Iterator[Arrays]:
         for (image, valid), _ in self.given:
@@ -90,3 +116,9 @@ class Calibration:
                         token = np.pad(given, ((0, 0), (0, chunk)))[:, position : position + chunk]
                     yield {"token": token, "position": place} | {n: t.numpy().copy() for n, t in caches}
                 decoder.step(given[:, position], position)
+
+
+def with_slots(inputs: Arrays, slots: int) -> Arrays:
+    """A step's inputs with caches of that many slots, which is more than they have or as many."""
+    more = ((0, 0), (0, 0), (0, slots - inputs["self_k_0"].shape[2]), (0, 0))
+    return {name: np.pad(value, more) if name.startswith("self_") else value for name, value in inputs.items()}

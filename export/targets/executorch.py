@@ -11,8 +11,9 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from export.half_program import halved
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
+from export.static.executorch import quantize_static
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.pte import view
@@ -51,6 +53,11 @@ EXACT = PerChannelMinMaxObserver.with_args(eps=torch.finfo(torch.float32).tiny)
 PRODUCTS = ("aten.linear.default", "aten.matmul.default", "aten.mm.default", "aten.bmm.default")
 VARIABLE: tuple[str, ...] = ()
 
+Program = torch.export.ExportedProgram
+Kinds = tuple[torch._ops.OpOverload, ...]
+LINEAR: Kinds = (torch.ops.aten.linear.default,)
+CONVOLUTIONS: Kinds = (torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default)
+
 
 def convert(
     model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
@@ -62,7 +69,9 @@ def convert(
         for precision in precisions:
             path = folder / f"model.{precision}.pte"
             if precision == "int8":
-                content = eight_bits(exact)
+                content = eight_bits(exact, lambda name, kinds: few_bits(exact[name], of_kinds(kinds)))
+            elif precision == "int8_static":
+                content = eight_bits(exact, partial(calibrated, exact, spec, calibration))
             elif precision == "fp16":
                 content = lowered(in_half(exact, TARGET.io(spec, precision)), XnnpackPartitioner())
             elif precision in ("int4", "mixed"):
@@ -77,26 +86,35 @@ def convert(
     return files
 
 
-def in_half(
-    exact: Mapping[str, torch.export.ExportedProgram], spec: IOSpec
-) -> dict[str, torch.export.ExportedProgram]:
+def in_half(exact: Mapping[str, Program], spec: IOSpec) -> dict[str, Program]:
     """The programs in half precision, with the types of `spec` at their border."""
     types = {name: [[item.dtype for item in listed] for listed in (spec.input_spec(name), spec.output_spec(name))]
              for name in exact}  # fmt: skip
     return {name: halved(program, *types[name]) for name, program in exact.items()}
 
 
-def eight_bits(exact: Mapping[str, torch.export.ExportedProgram]) -> bytes:
-    """A file of int8 weights; those of convolutions stay fp32 in networks that ExecuTorch can't lower with them.
+def eight_bits(exact: Mapping[str, Program], quantized: Callable[[str, Kinds], Program]) -> bytes:
+    """A file of int8; convolutions stay fp32 in networks that ExecuTorch can't lower with them.
 
     1.5's `ChannelsLastTaggedReshapePass` fails on MobileViT's.
+
+    Args:
+        exact: graphs by name.
+        quantized: (name, kinds of operators) -> the graph with those in int8.
     """
-    linear = torch.ops.aten.linear.default
-    every, maps = XNNPACKQuantizer().set_global(dynamic(8)), XNNPACKQuantizer().set_operator_type(linear, dynamic(8))
     try:
-        return lowered({name: few_bits(program, every) for name, program in exact.items()}, XnnpackPartitioner())
+        return lowered({name: quantized(name, (*LINEAR, *CONVOLUTIONS)) for name in exact}, XnnpackPartitioner())
     except Exception:  # of no narrower class
-        return lowered({name: few_bits(program, maps) for name, program in exact.items()}, XnnpackPartitioner())
+        return lowered({name: quantized(name, LINEAR) for name in exact}, XnnpackPartitioner())
+
+
+def calibrated(
+    exact: Mapping[str, Program], spec: IOSpec, calibration: Calibration | None, name: str, kinds: Kinds
+) -> Program:
+    """One of the graphs with activations in int8, too, and scales of its own; weights are as in the others."""
+    assert calibration is not None
+    runs = ([torch.from_numpy(row[item]) for item in spec.input_names(name)] for row in calibration.rows(name, spec))
+    return quantize_static(exact[name], kinds, runs)
 
 
 @contextlib.contextmanager
@@ -111,7 +129,7 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, torch.export.ExportedProgram]:
+def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, Program]:
     """Every graph, of one row, checked."""
     parts = {kind: part.requires_grad_(False) for kind, part in modules(model).items()}
     programs = {}
@@ -122,7 +140,7 @@ def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, torch.export.Exported
     return programs
 
 
-def few_bits(program: torch.export.ExportedProgram, quantizer: XNNPACKQuantizer) -> torch.export.ExportedProgram:
+def few_bits(program: Program, quantizer: XNNPACKQuantizer) -> Program:
     """Weights with a scale for each output channel; inputs of linear maps are quantised as they come."""
     inputs, _ = program.example_inputs
     prepared = prepare_pt2e(program.module(), quantizer)
@@ -143,11 +161,17 @@ def dynamic(bits: int) -> Any:
 def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
     """Linear map -> bits; convolutions have 8. ExecuTorch 1.5 leaves those as they are where modules have names, and
     all that has no name where no kind of operator is told."""
-    quantizer = XNNPACKQuantizer()
+    quantizer = of_kinds(CONVOLUTIONS)
     for name, number in bits.items():
         quantizer.set_module_name(name, dynamic(number))
-    for convolution in (torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default):
-        quantizer.set_operator_type(convolution, dynamic(8))
+    return quantizer
+
+
+def of_kinds(kinds: Kinds) -> XNNPACKQuantizer:
+    """Operators of these kinds have 8 bits."""
+    quantizer = XNNPACKQuantizer()
+    for kind in kinds:
+        quantizer.set_operator_type(kind, dynamic(8))
     return quantizer
 
 
@@ -166,7 +190,7 @@ class SameSize(ExportPass):
         return args[0] if idle else super().call_operator(op, args, kwargs, meta)
 
 
-def lowered(programs: dict[str, torch.export.ExportedProgram], partitioner: Any) -> bytes:
+def lowered(programs: dict[str, Program], partitioner: Any) -> bytes:
     """A file with a method for each program; what the partitioner's delegate can run is its."""
     edge = to_edge_transform_and_lower(programs, [SameSize()], partitioner=[partitioner])
     # The caller's memory is read in place: caches are not copied at every step.
@@ -174,7 +198,7 @@ def lowered(programs: dict[str, torch.export.ExportedProgram], partitioner: Any)
     return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
 
 
-def refuse_products(program: torch.export.ExportedProgram, name: str) -> None:
+def refuse_products(program: Program, name: str) -> None:
     """See `export.products`.
 
     Raises:
@@ -265,5 +289,7 @@ def check(path: Path, graph: str) -> None:
             raise BundleError(f"{graph} of {path.name} branches; the contract's graphs don't")
 
 
-TARGET = Target(("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE,
-                graph_view=graph_view, half=("fp16",), half_caches=("fp16",))  # fmt: skip
+TARGET = Target(
+    ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, VARIABLE,
+    graph_view=graph_view, half=("fp16",), half_caches=("fp16",),
+)  # fmt: skip

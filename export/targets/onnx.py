@@ -23,7 +23,7 @@ from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.quantize import quantize
 from export.sensitivity import bits_of, matrices
-from export.static import quantize_static
+from export.static.onnx import quantize_static
 from export.target import Arrays, Files, Run, Target
 from export.view import GraphView
 from export.views.onnx import view

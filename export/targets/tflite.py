@@ -29,6 +29,7 @@ from export.calibration import Calibration
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
+from export.static import tflite as static
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.tflite import view
@@ -80,6 +81,10 @@ def convert(
         path = folder / f"model.{precision}.tflite"
         if precision == "fp16":
             quantize(float_path, halved(), path)
+        elif precision == "int8_static":
+            assert calibration is not None
+            ranges = static.ranges(float_path, {name: calibration.rows(name, spec) for name in graphs})
+            quantize(float_path, static.recipe(), path, ranges)
         elif precision != "fp32":
             quantize(float_path, few_bits(float_path, with_four_bits(parts, precision, calibration)), path)
         files[precision] = dict.fromkeys(graphs, path)
@@ -109,10 +114,11 @@ def with_four_bits(
     return found
 
 
-def quantize(source: Path, chosen: Recipe, path: Path) -> None:
-    """Write a file's weights in fewer bits; activations stay fp32 at every border."""
+def quantize(source: Path, chosen: Recipe, path: Path, ranges: Mapping[str, Any] | None = None) -> None:
+    """Write a file's weights in fewer bits, and activations that have `ranges`; they stay fp32 at every border."""
     with quiet():
-        ai_edge_quantizer.Quantizer(str(source), chosen).quantize().export_model(str(path), overwrite=True)
+        found = ai_edge_quantizer.Quantizer(str(source), chosen).quantize(ranges)
+        found.export_model(str(path), overwrite=True)
 
 
 def halved() -> Recipe:
@@ -231,5 +237,6 @@ def held(model: Any, tensor: Any) -> bool:
 
 
 TARGET = Target(
-    ("fp32", "fp16", "int8", "int4", "mixed"), convert, load, operators, check, VARIABLE, graph_view=graph_view
-)
+    ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, VARIABLE,
+    graph_view=graph_view,
+)  # fmt: skip

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from export.lines import Probe
 from export.modules import modules
 from export.sensitivity import Given, bits_of, chosen, matrices, sensitivities, to_four_bits
-from export.static import quantize_static
+from export.static.onnx import quantize_static
 from runtime.manifest import Bundle
 from training.checkpoint import Loaded
 

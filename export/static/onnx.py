@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnx
 
-from .target import Arrays
+from ..target import Arrays
 
 OPERATORS = ("Conv", "MatMul", "Gemm")
 
