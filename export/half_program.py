@@ -22,6 +22,8 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
+EXTRA = "executorch"
+
 ATEN = torch.ops.aten
 NORM = ATEN.layer_norm.default
 NORM_WEIGHTS = slice(2, 4)  # of its arguments

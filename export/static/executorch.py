@@ -17,6 +17,8 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from torch import Tensor
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+EXTRA = "executorch"
+
 Program = torch.export.ExportedProgram
 
 

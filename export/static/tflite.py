@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from ..target import Arrays
 
+EXTRA = "tflite"
+
 Operator = qtyping.TFLOperationName
 
 OPERATORS = (

@@ -90,8 +90,7 @@ class Pieces(nn.Module):
 
 def test_executorch_computes_in_half_precision_what_pytorch_does_in_full(tmp_path: Path) -> None:
     pytest.importorskip("executorch.exir", reason="needs executorch: make setup-phones")
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
+    xnnpack = pytest.importorskip("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     from export.half_program import halved
     from export.targets.executorch import lowered, operators, quiet
     from runtime.engines.executorch import open_program
@@ -103,7 +102,7 @@ def test_executorch_computes_in_half_precision_what_pytorch_does_in_full(tmp_pat
         exact = torch.export.export(module, (x,))
         program = halved(exact, ["float16"], ["float32", "float16"])
         path = tmp_path / "pieces.pte"
-        path.write_bytes(lowered({"pieces": program}, XnnpackPartitioner()))
+        path.write_bytes(lowered({"pieces": program}, xnnpack.XnnpackPartitioner()))
     method = open_program(path).load_method("pieces")
     taken = x.half()  # read in place
     method.set_inputs([taken])
