@@ -3,9 +3,10 @@
 Pictures and scores stay float32 at the border and are cast there once; keys, values and the memory's mask are float16
 outside, too. What depends on no input, as sinusoidal positions, is computed in fp32 first.
 
-Two operators are written otherwise, both for ExecuTorch 1.5:
+Three operators are written otherwise, all for ExecuTorch 1.5:
 
     layer norms   in fp32 between two casts: the kernel for float16 gives wrong numbers (11 dB) for rows of 256 and more
+    softmax       the same: XNNPACK's for float16 costs a decoder step over 512 slots of noise 16 dB (34 of 50)
     silu          as x * sigmoid(x): it would be taken apart into just that in fp32, with two casts
 """
 
@@ -27,6 +28,7 @@ EXTRA = "executorch"
 ATEN = torch.ops.aten
 NORM = ATEN.layer_norm.default
 NORM_WEIGHTS = slice(2, 4)  # of its arguments
+IN_SINGLE = (NORM, ATEN.softmax.int)
 
 
 class Border(nn.Module):
@@ -60,8 +62,8 @@ def halved(
         node.args, node.kwargs = map_aggregate(node.args, half_type), map_aggregate(node.kwargs, half_type)
         if node.op == "get_attr" and node not in single:
             make_half(module, str(node.target))
-        elif node.target == NORM:
-            norm_in_single(module.graph, node)
+        elif node.target in IN_SINGLE:
+            in_single(module.graph, node)
         elif node.target == ATEN.silu.default:
             silu_by_sigmoid(module.graph, node)
     module.recompile()
@@ -85,13 +87,13 @@ def make_half(module: nn.Module, name: str) -> None:
         setattr(holder, own, nn.Parameter(half, requires_grad=False) if isinstance(value, nn.Parameter) else half)
 
 
-def norm_in_single(graph: fx.Graph, norm: fx.Node) -> None:
-    """Casts before and after a layer norm, whose weights are fp32."""
-    with graph.inserting_before(norm):
-        norm.replace_input_with(norm.args[0], graph.call_function(ATEN.to.dtype, (norm.args[0], torch.float32)))
-    with graph.inserting_after(norm):
-        back = graph.call_function(ATEN.to.dtype, (norm, torch.float16))
-    norm.replace_all_uses_with(back, delete_user_cb=lambda user: user is not back)
+def in_single(graph: fx.Graph, node: fx.Node) -> None:
+    """Casts before and after an operator, whose weights, if it has some, are fp32."""
+    with graph.inserting_before(node):
+        node.replace_input_with(node.args[0], graph.call_function(ATEN.to.dtype, (node.args[0], torch.float32)))
+    with graph.inserting_after(node):
+        back = graph.call_function(ATEN.to.dtype, (node, torch.float16))
+    node.replace_all_uses_with(back, delete_user_cb=lambda user: user is not back)
 
 
 def silu_by_sigmoid(graph: fx.Graph, silu: fx.Node) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,6 @@ from export.half_program import halved
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
-from export.static.executorch import quantize_static
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.pte import view
@@ -93,28 +92,28 @@ def in_half(exact: Mapping[str, Program], spec: IOSpec) -> dict[str, Program]:
     return {name: halved(program, *types[name]) for name, program in exact.items()}
 
 
-def eight_bits(exact: Mapping[str, Program], quantized: Callable[[str, Kinds], Program]) -> bytes:
+def eight_bits(exact: Mapping[str, Program], in_int8: Callable[[str, Kinds], Program]) -> bytes:
     """A file of int8; convolutions stay fp32 in networks that ExecuTorch can't lower with them.
 
     1.5's `ChannelsLastTaggedReshapePass` fails on MobileViT's.
 
     Args:
         exact: graphs by name.
-        quantized: (name, kinds of operators) -> the graph with those in int8.
+        in_int8: (name, kinds of operators) -> the graph with those in int8.
     """
     try:
-        return lowered({name: quantized(name, (*LINEAR, *CONVOLUTIONS)) for name in exact}, XnnpackPartitioner())
+        return lowered({name: in_int8(name, (*LINEAR, *CONVOLUTIONS)) for name in exact}, XnnpackPartitioner())
     except Exception:  # of no narrower class
-        return lowered({name: quantized(name, LINEAR) for name in exact}, XnnpackPartitioner())
+        return lowered({name: in_int8(name, LINEAR) for name in exact}, XnnpackPartitioner())
 
 
 def calibrated(
     exact: Mapping[str, Program], spec: IOSpec, calibration: Calibration | None, name: str, kinds: Kinds
 ) -> Program:
-    """One of the graphs with activations in int8, too, and scales of its own; weights are as in the others."""
+    """One of the graphs with activations in int8, too, and scales that a histogram of the calibration lines gave."""
     assert calibration is not None
     runs = ([torch.from_numpy(row[item]) for item in spec.input_names(name)] for row in calibration.rows(name, spec))
-    return quantize_static(exact[name], kinds, runs)
+    return few_bits(exact[name], of_kinds(kinds, fixed=True), runs)
 
 
 @contextlib.contextmanager
@@ -140,20 +139,24 @@ def exported(model: MusicTrOCR, spec: IOSpec) -> dict[str, Program]:
     return programs
 
 
-def few_bits(program: Program, quantizer: XNNPACKQuantizer) -> Program:
-    """Weights with a scale for each output channel; inputs of linear maps are quantised as they come."""
+def few_bits(
+    program: Program, quantizer: XNNPACKQuantizer, runs: Iterable[Sequence[torch.Tensor]] | None = None
+) -> Program:
+    """Weights with a scale for each output channel; inputs of linear maps are quantised as they come, or as `runs`,
+    inputs of the program in its order, gave scales."""
     inputs, _ = program.example_inputs
     prepared = prepare_pt2e(program.module(), quantizer)
-    prepared(*inputs)
+    for run in runs or [inputs]:
+        prepared(*run)
     return torch.export.export(convert_pt2e(prepared), inputs)
 
 
-def dynamic(bits: int) -> Any:
-    """How weights of so many bits are quantised."""
+def quantized(bits: int, fixed: bool = False) -> Any:
+    """How an operator with weights of so many bits is quantised; the scales of its activations may be fixed."""
     most = 2 ** (bits - 1) - 1
     least = -most if bits == 8 else -most - 1
     config = get_symmetric_quantization_config(
-        is_per_channel=True, is_dynamic=True, weight_qmin=least, weight_qmax=most
+        is_per_channel=True, is_dynamic=not fixed, weight_qmin=least, weight_qmax=most
     )
     return replace(config, weight=replace(config.weight, observer_or_fake_quant_ctr=EXACT))
 
@@ -163,15 +166,15 @@ def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
     all that has no name where no kind of operator is told."""
     quantizer = of_kinds(CONVOLUTIONS)
     for name, number in bits.items():
-        quantizer.set_module_name(name, dynamic(number))
+        quantizer.set_module_name(name, quantized(number))
     return quantizer
 
 
-def of_kinds(kinds: Kinds) -> XNNPACKQuantizer:
-    """Operators of these kinds have 8 bits."""
+def of_kinds(kinds: Kinds, fixed: bool = False) -> XNNPACKQuantizer:
+    """Operators of these kinds have 8 bits; `fixed` see `quantized`."""
     quantizer = XNNPACKQuantizer()
     for kind in kinds:
-        quantizer.set_operator_type(kind, dynamic(8))
+        quantizer.set_operator_type(kind, quantized(8, fixed))
     return quantizer
 
 
