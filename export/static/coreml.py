@@ -1,10 +1,12 @@
 """int8 activations in a Core ML program, with scales that are fixed beforehand: for Neural Engines that compute int8 by
-int8, as those of the A17 Pro and the M4 do.
+int8 faster than half precision, as those of the A17 Pro and the M4 do.
 
 coremltools' own tool for this runs programs on a Mac. Here PyTorch runs a module on calibration lines, and then the
 module is traced with the roundings in it, which become pairs of `quantize` and `dequantize` before convolutions and
 linear maps. Each has one scale, which covers the highest magnitude, and no zero point. Functions of one package share
 the scales. Sums, products of two activations (attention), norms, softmax and states stay fp16.
+
+Source: https://apple.github.io/coremltools/docs-guides/source/opt-quantization-perf.html.
 """
 
 from __future__ import annotations

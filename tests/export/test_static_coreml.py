@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
-
-from coremltools.converters.mil.mil import types  # noqa: E402
+coremltools = pytest.importorskip("coremltools", reason="needs coremltools: make setup-phones")
 
 from export.mil import Program  # noqa: E402
 from export.mil_operators import OPERATORS  # noqa: E402
@@ -33,6 +31,7 @@ from .debug import OVERRIDES, random_model  # noqa: E402
 from .test_neural_engine import inputs  # noqa: E402
 
 SMALL = (*OVERRIDES, "max_seq_len=256", "data.width_buckets=[128, 192]", "n_decoder_layers=1")
+type_name = coremltools.converters.mil.mil.types.builtin_to_string
 MOVED = ("expand_dims", "squeeze", "transpose", "reshape", "pad")
 
 
@@ -86,7 +85,7 @@ def test_convolutions_and_linear_maps_take_whole_numbers_with_the_calibrated_sca
         if op.op_type in ("conv", "linear"):
             back = origin(op.inputs["x"])
             assert back.op_type == "dequantize" and back.input.op.op_type == "quantize", op.name
-            assert types.builtin_to_string(back.input.dtype) == "int8" and back.scale.val == back.input.op.scale.val
+            assert type_name(back.input.dtype) == "int8" and back.scale.val == back.input.op.scale.val
             found.add(float(back.scale.val))
         elif op.op_type not in ("dequantize", *MOVED):
             given = [var if isinstance(var, (list, tuple)) else [var] for var in op.inputs.values() if var is not None]
