@@ -210,12 +210,27 @@ def bilinear(a: Arguments) -> Tensor:
     return F.interpolate(a["x"], size, mode="bilinear", align_corners=bool(a.get("align_corners", True)))
 
 
-def affine_dequantize(a: Arguments) -> Tensor:
-    """int8 weights with a scale and a zero point for each channel."""
-    data, axis = a["quantized_data"], int(a["axis"])
-    shape = [-1 if n == axis else 1 for n in range(data.ndim)]
-    scale, zero = (torch.as_tensor(a[name]).reshape(shape).float() for name in ("scale", "zero_point"))
-    return (data - zero) * scale
+def quantize(a: Arguments) -> Tensor:
+    """Activations as whole numbers of 8 bits; a tie goes to the even one."""
+    scale, zero = scale_and_zero(a)
+    least, most = (-128, 127) if a["output_dtype"] == "int8" else (0, 255)
+    return (torch.round(a["input"] / scale) + zero).clamp(least, most)
+
+
+def dequantize(a: Arguments) -> Tensor:
+    """What whole numbers stand for: activations, and weights of iOS 16."""
+    scale, zero = scale_and_zero(a)
+    return (a["input"] - zero) * scale
+
+
+def scale_and_zero(a: Arguments) -> tuple[Tensor, Tensor]:
+    """Of a whole tensor, or of each channel on its axis."""
+    scale, zero = (torch.as_tensor(a.get(name, 0)).float() for name in ("scale", "zero_point"))
+    if "axis" not in a:
+        return scale, zero
+    axis = int(a["axis"]) % a["input"].ndim
+    shape = [-1 if n == axis else 1 for n in range(a["input"].ndim)]
+    return scale.reshape(shape), zero.reshape(shape)
 
 
 def blockwise(a: Arguments) -> Tensor:
@@ -277,7 +292,8 @@ OPERATORS: dict[str, Callable[[Arguments], Any]] = {
         *(torch.as_tensor(a[name]).item() for name in ("start", "end", "step"))),
     "fill": lambda a: torch.full(numbers(a["shape"]), torch.as_tensor(a.get("value", 0.0)).item()),
     "select": lambda a: torch.where(a["cond"], torch.as_tensor(a["a"]), torch.as_tensor(a["b"])),
-    "constexpr_affine_dequantize": affine_dequantize, "constexpr_blockwise_shift_scale": blockwise,
+    "constexpr_affine_dequantize": lambda a: dequantize({**a, "input": a["quantized_data"]}),
+    "constexpr_blockwise_shift_scale": blockwise, "quantize": quantize, "dequantize": dequantize,
     "slice_update": slice_update, "read_state": lambda a: a["input"].value,
     "coreml_update_state": lambda a: a["state"].update(a["value"]),
     "constexpr_lut_to_dense": lut_to_dense, "constexpr_cast": lambda a: a["source_val"].float(),

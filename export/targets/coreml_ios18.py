@@ -1,4 +1,5 @@
-"""Core ML for iOS 18 and later: two packages with a function for each graph, caches as states; fp16 and int8 weights.
+"""Core ML for iOS 18 and later: two packages with a function for each graph, caches as states; fp16, int8 weights, and
+int8 activations for Neural Engines that compute with them (A17 Pro, M4).
 
 The functions of a package share their weights, and each has fixed sizes: no flexible shape keeps the encoder from the
 Neural Engine. Decoders update their self-attention caches themselves, each by one slice, and give the scores alone.
@@ -19,11 +20,15 @@ from typing import Any
 
 import coremltools as ct
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from export import rule
+from export.calibration import Calibration
 from export.mil import Program
-from export.neural_engine import Encoder, StatefulStep
+from export.neural_engine import Encoder, StatefulStep, modules
+from export.static.coreml import activation_scales, fixed_scales
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.targets.coreml import HEADS, axes_in, check_decoder, described, in_contract, ml_program, shapes_of, trace
 from export.view import GraphView
@@ -38,9 +43,13 @@ EXTRA = "coreml"
 
 VARIABLE: tuple[str, ...] = ()
 MULTIPLE = 32  # of a state's slots
+STATIC = "int8_static"
+HALF = ("fp16", "int8", STATIC)  # whose activations, but for what int8 holds, are float16
 
 
-def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path) -> dict[str, Files]:
+def convert(
+    model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: Path, calibration: Calibration | None = None
+) -> dict[str, Files]:
     """Write `encode.PRECISION.mlpackage` and `decode.PRECISION.mlpackage`, with a function for each size."""
     odd = [size for size in spec.slots if size % MULTIPLE]
     if odd:
@@ -48,8 +57,12 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     spec = replace(spec, axes=NEURAL_ENGINE, chunk=0)  # given tokens are read step by step into the states
     files: dict[str, Files] = {precision: {} for precision in precisions}
     for kind, graphs in graph_names(spec, VARIABLE).items():
+        scales: dict[str, float] = {}
+        if STATIC in precisions:
+            assert calibration is not None
+            scales = activation_scales(modules(model)[kind], runs(calibration, spec, kind))
         with TemporaryDirectory(dir=folder) as parts:
-            for graph, precision, program in programs(model, spec, graphs, precisions):
+            for graph, precision, program in programs(model, spec, graphs, precisions, scales):
                 program.save(str(Path(parts) / f"{graph}.{precision}.mlpackage"))
             for precision in precisions:
                 path = folder / f"{kind}.ios18.{precision}.mlpackage"
@@ -58,16 +71,23 @@ def convert(model: MusicTrOCR, spec: IOSpec, precisions: Sequence[str], folder: 
     return files
 
 
+def runs(calibration: Calibration, spec: IOSpec, kind: str) -> Iterator[list[Tensor]]:
+    """Inputs of a graph in its order, keys and values stored as its sizes say, for each calibration run."""
+    for inputs in calibration.inputs(kind):
+        yield [torch.from_numpy(as_stored(inputs[name], axes_of(name, spec.axes))) for name in spec.input_names(kind)]
+
+
 def programs(
-    model: MusicTrOCR, spec: IOSpec, graphs: Sequence[str], precisions: Sequence[str]
+    model: MusicTrOCR, spec: IOSpec, graphs: Sequence[str], precisions: Sequence[str], scales: Mapping[str, float]
 ) -> Iterator[tuple[str, str, Any]]:
-    """Each graph at each precision: (graph, precision, program)."""
+    """Each graph at each precision: (graph, precision, program); `scales` of activations are for STATIC."""
     for graph in graphs:
         decodes = kind_of(graph) == "decode"
         module = StatefulStep(model.decoder, spec.bucket(graph)["S"]) if decodes else Encoder(model)
         states, items, outputs = borders(spec, graph)
-        traced = trace(module.eval(), spec, [item for item, _ in items])
         for precision in precisions:
+            with fixed_scales(module.eval(), scales if precision == STATIC else {}):
+                traced = trace(module, spec, [item for item, _ in items])
             settings: dict[str, Any] = {"minimum_deployment_target": ct.target.iOS18}
             if decodes:
                 settings["states"] = states
@@ -157,7 +177,7 @@ def check(path: Path, graph: str) -> None:
 
 
 TARGET = Target(
-    ("fp16", "int8"), convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 18", axes=NEURAL_ENGINE,
-    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=("fp16", "int8"),
-    half_caches=("fp16", "int8"), lines=40,
+    HALF, convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 18", axes=NEURAL_ENGINE,
+    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=HALF, half_caches=HALF,
+    lines=40,
 )  # fmt: skip
