@@ -28,6 +28,7 @@ PUBLISHED_SPEED = {
     "vit_small": 2.91, "resnet50": 2.43, "deit_small": 2.39, "convnext_tiny": 2.26, "efficientnet_b0": 1.89,
     "mobilevit_s": 1.47,
 }  # fmt: skip
+SAME = ("vit_small", "deit_small")  # but for pretrained weights
 
 
 def tables(groups: Sequence[Group]) -> list[Table]:
@@ -66,6 +67,12 @@ def results(groups: Sequence[Group]) -> Table:
         "Place: which places the 95 % interval of the SER leaves among the rows that differ by the backbone alone; a "
         "dash where there is one seed, or where the interval parts from no other."
     )
+    untaught = {name for name, group in rows if group and not group.first.config.model.params.pretrained}
+    if untaught.issuperset(SAME):
+        table.notes.append(
+            f"{' and '.join(SAME)} are one network, told apart by pretrained weights alone: without them the same seed "
+            "gives the same run."
+        )
     return table
 
 

@@ -105,6 +105,13 @@ def test_places_are_given_only_where_intervals_part(tmp_path: Path) -> None:
     assert (places["resnet50"], places["swin_tiny"], places["vit_small"]) == ("1 to 2", "2 to 3", "")
 
 
+@pytest.mark.parametrize("pretrained", ["false", "true"])
+def test_one_network_under_two_names_is_told_without_pretrained_weights(pretrained: str, tmp_path: Path) -> None:
+    for name in ("vit_small", "deit_small"):
+        write_run(tmp_path / name, 10.0, f"vision_model_name={name}", f"model.params.pretrained={pretrained}")
+    assert ("are one network" in results(tmp_path, tmp_path / "out")) == (pretrained == "false")
+
+
 def test_adapted_runs_stand_beside_what_they_began_with(made: Path) -> None:
     found = {(r["backbone"], r["technique"]): r for r in rows(made, "08")}
     assert {name for name, _ in found} == {"resnet50", "vit_small"}
