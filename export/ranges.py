@@ -16,6 +16,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,7 @@ SMALLEST = 2.0**-24
 LEAST_BITS = 1.0  # of headroom; six lines are few, and another may go a little higher
 NAMED = 8  # operators in the manifest
 MASK = (-12500.0, -7500.0)
+SQUARE = "square of"  # a layer norm
 
 CONVOLUTIONS = ("conv1d", "conv2d", "convolution")
 BATCH_NORMS = ("batch_norm", "native_batch_norm", "cudnn_batch_norm")
@@ -132,7 +134,7 @@ def layer_norm(
     """Squares, sums and the variance of a layer norm in pieces."""
     axes = list(range(-len(shape), 0))
     squares = (x - x.mean(axes, keepdim=True)).square()
-    ranges.see(f"square of {where}", squares)
+    ranges.see(f"{SQUARE} {where}", squares)
     keep_highest(ranges.sums, where, torch.maximum(squares.sum(axes), x.sum(axes).abs()))
     lowest = float(squares.mean(axes).amin()) + eps
     ranges.variances[where] = min(ranges.variances.get(where, math.inf), lowest)
@@ -159,13 +161,47 @@ def as_exported(model: MusicTrOCR) -> MusicTrOCR:
     return model
 
 
-def headroom(model: MusicTrOCR, spec: IOSpec, tokenizer: Tokenizer, probe: Probe) -> dict[str, Any]:
-    """Read the probe's lines and say how far the activations stay from half precision's ends.
+@dataclass(frozen=True)
+class Measured:
+    """What was seen while lines were read.
 
-    Returns:
-        `bits` and the `operator` they belong to; `highest`: the NAMED operators with the highest magnitudes;
-        `sum_bits`, `variance_bits`: see above; `lines` and `positions` read.
+    Attributes:
+        highest: operator or weights -> highest magnitude.
+        sums, variances: as of `Ranges`.
+        lines, positions: how much was read.
     """
+
+    highest: dict[str, float]
+    sums: dict[str, float]
+    variances: dict[str, float]
+    lines: int
+    positions: int
+
+    def headroom(self, norms: bool = True) -> dict[str, Any]:
+        """How far the activations stay from half precision's ends.
+
+        Args:
+            norms: whether layer norms are computed in half precision, so that the squares inside count.
+
+        Returns:
+            `bits` and the `operator` they belong to; `highest`: the NAMED operators with the highest magnitudes;
+            `sum_bits`, `variance_bits`: see above; `lines` and `positions` read.
+        """
+        counted = {name: value for name, value in self.highest.items() if norms or not name.startswith(SQUARE)}
+        ordered = sorted(counted.items(), key=lambda item: -item[1])
+        return {
+            "bits": bits_under(ordered[0][1]),
+            "operator": ordered[0][0],
+            "highest": {name: round(value, 2) for name, value in ordered[:NAMED]},
+            "sum_bits": bits_under(max(self.sums.values())),
+            "variance_bits": round(math.log2(min(self.variances.values()) / SMALLEST), 1),
+            "lines": self.lines,
+            "positions": self.positions,
+        }
+
+
+def measured(model: MusicTrOCR, spec: IOSpec, tokenizer: Tokenizer, probe: Probe) -> Measured:
+    """Read the probe's lines and look at every operator."""
     model = as_exported(model)
     engine, positions, lines = TorchEngine(model, spec), 0, 0
     limit = min(MOST_TOKENS, spec.slots[-1] - 1)
@@ -174,16 +210,7 @@ def headroom(model: MusicTrOCR, spec: IOSpec, tokenizer: Tokenizer, probe: Probe
             tokens = read(engine, pictures, tokenizer, limit)
             lines, positions = lines + len(tokens), positions + sum(map(len, tokens))
     weights = {f"weights {name}": float(value.abs().amax()) for name, value in model.named_parameters()}
-    ordered = sorted((ranges.highest | weights).items(), key=lambda item: -item[1])
-    return {
-        "bits": bits_under(ordered[0][1]),
-        "operator": ordered[0][0],
-        "highest": {name: round(value, 2) for name, value in ordered[:NAMED]},
-        "sum_bits": bits_under(max(ranges.sums.values())),
-        "variance_bits": round(math.log2(min(ranges.variances.values()) / SMALLEST), 1),
-        "lines": lines,
-        "positions": positions,
-    }
+    return Measured(ranges.highest | weights, ranges.sums, ranges.variances, lines, positions)
 
 
 def bits_under(magnitude: float) -> float:
@@ -198,8 +225,8 @@ class HalfPrecision:
         self.given = model, spec, tokenizer, probe
 
     @cached_property
-    def measured(self) -> dict[str, Any]:
-        return headroom(*self.given)
+    def measured(self) -> Measured:
+        return measured(*self.given)
 
     def numbers(self, name: str, target: Target, precision: str) -> dict[str, Any]:
         """`{"headroom": ..}` where the weights or the activations are float16, else nothing.
@@ -210,7 +237,7 @@ class HalfPrecision:
         """
         if precision not in (*target.half, "fp16"):
             return {}
-        found = self.measured
+        found = self.measured.headroom(norms=not target.exact_norms)
         if precision in target.half and found["bits"] < LEAST_BITS:
             highest = found["highest"][found["operator"]]
             raise BundleError(

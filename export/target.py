@@ -52,6 +52,7 @@ class Target:
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
         runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
         half: precisions whose activations are float16.
+        exact_norms: whether layer norms are computed in fp32 there.
         axes: how its graphs store keys and values, see `runtime.axes`; empty: as the contract has them. `load` takes
             and gives the contract's axes all the same.
         half_caches: precisions whose keys, values and memory's mask are float16 at the border, too. `load` takes and
@@ -73,6 +74,7 @@ class Target:
     graph_view: Callable[[Path, str], GraphView] | None = None
     runs_on: tuple[str, ...] = ("CPU",)
     half: tuple[str, ...] = ()
+    exact_norms: bool = False
     axes: Mapping[str, str] = field(default_factory=dict)
     half_caches: tuple[str, ...] = ()
     engine: Callable[[Mapping[str, Path], IOSpec], Engine] | None = None

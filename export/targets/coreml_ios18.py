@@ -85,13 +85,15 @@ def programs(
         decodes = kind_of(graph) == "decode"
         module = StatefulStep(model.decoder, spec.bucket(graph)["S"]) if decodes else Encoder(model)
         states, items, outputs = borders(spec, graph)
-        for precision in precisions:
-            with fixed_scales(module.eval(), scales if precision == STATIC else {}):
+        settings: dict[str, Any] = {"minimum_deployment_target": ct.target.iOS18}
+        if decodes:
+            settings["states"] = states
+        for static in sorted({precision == STATIC for precision in precisions}):
+            with fixed_scales(module.eval(), scales if static else {}):
                 traced = trace(module, spec, [item for item, _ in items])
-            settings: dict[str, Any] = {"minimum_deployment_target": ct.target.iOS18}
-            if decodes:
-                settings["states"] = states
-            yield graph, precision, ml_program(traced, spec, items, outputs, precision, **settings)
+            for precision in precisions:
+                if (precision == STATIC) == static:
+                    yield graph, precision, ml_program(traced, spec, items, outputs, precision, **settings)
 
 
 def borders(spec: IOSpec, graph: str) -> tuple[list[Any], list[tuple[TensorSpec, tuple[int, ...]]], list[TensorSpec]]:

@@ -294,5 +294,5 @@ def check(path: Path, graph: str) -> None:
 
 TARGET = Target(
     ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, VARIABLE,
-    graph_view=graph_view, half=("fp16",), half_caches=("fp16",),
+    graph_view=graph_view, half=("fp16",), exact_norms=True, half_caches=("fp16",),
 )  # fmt: skip

@@ -189,5 +189,5 @@ def memory_projections(proto: onnx.ModelProto) -> list[str]:
 
 TARGET = Target(
     ("fp32", "fp16", "int8", "int8_static", "int4", "mixed"), convert, load, operators, check, graph_view=graph_view,
-    half=("fp16",), half_caches=("fp16",),
+    half=("fp16",), exact_norms=True, half_caches=("fp16",),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,23 @@ def test_a_processor_that_rounds_every_operator_to_half_precision_agrees(
     assert min(found.values()) >= DECIBELS, found
 
 
-def test_angles_of_positions_stay_exact_and_all_else_is_half(bundle: Bundle) -> None:
-    found = view(graph_of(bundle, "encode"), "encode")
+@pytest.mark.parametrize("graph", ["encode", "decode", "decodex8"])
+def test_angles_norms_and_scores_are_computed_in_full_and_all_else_in_half(graph: str, bundle: Bundle) -> None:
+    found = view(graph_of(bundle, graph), graph)
     waves = [operator for operator in found.computing() if operator.kind in OF_ANGLES]
-    assert len(waves) == len(OF_ANGLES) and {found.dtype(name) for one in waves for name in one.inputs} == {"float32"}
-    exact = {one.kind for one in found.computing() if found.dtype(one.outputs[0]) == "float32"} - {"cast"}
-    assert exact == {*OF_ANGLES, "Range", "Unsqueeze", "mul"}
+    assert len(waves) == (len(OF_ANGLES) if graph == "encode" else 0)
+    assert {found.dtype(name) for one in waves for name in one.inputs} <= {"float32"}
+    exact = Counter(one.kind for one in found.computing() if found.dtype(one.outputs[0]) == "float32")
+    norms, products = len(found.of_kind("layer_norm")), len(found.of_kind("matmul"))
+    assert norms and exact["layer_norm"] == norms
+    # One product alone gives scores, and no value on the way out is ever float16.
+    assert exact["matmul"] == 1 < products
+    scores = next(name for name in found.outputs if name.endswith("logits"))
+    while found.producers[scores].kind != "matmul":
+        scores = found.producers[scores].inputs[0]
+        assert found.dtype(scores) == "float32"
+    others = {"Range", "Unsqueeze", "mul", "add", *OF_ANGLES} if graph == "encode" else {"Gather"}
+    assert set(exact) - {"cast", "layer_norm", "matmul"} <= others
     # Nothing is cast there and back again.
     producers = [found.producers.get(one.inputs[0]) for one in found.of_kind("cast")]
     assert all(before is None or before.kind != "cast" for before in producers)

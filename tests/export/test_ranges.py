@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from export import ranges
 from export.inspect import inspect
 from export.lines import Probe
 from export.modules import SHRUNK, io_spec, modules
-from export.ranges import HIGHEST, LEAST_BITS, HalfPrecision, Ranges, as_exported, headroom
+from export.ranges import HIGHEST, LEAST_BITS, HalfPrecision, Measured, Ranges, as_exported
 from export.target import TARGETS
 from runtime.errors import BundleError
 from runtime.manifest import Bundle
@@ -24,19 +25,19 @@ from training.model import MusicTrOCR
 ONNX = TARGETS.get("onnx")
 
 
-def measured(model: MusicTrOCR, loaded: Loaded, probe: Probe) -> dict[str, Any]:
-    return headroom(model, io_spec(model, loaded.preparation), loaded.tokenizer, probe)
+def measured(model: MusicTrOCR, loaded: Loaded, probe: Probe) -> Measured:
+    return ranges.measured(model, io_spec(model, loaded.preparation), loaded.tokenizer, probe)
 
 
 @pytest.fixture(scope="module")
 def found(loaded: Loaded, probe: Probe) -> dict[str, Any]:
-    return measured(loaded.model, loaded, probe)
+    return measured(loaded.model, loaded, probe).headroom()
 
 
 def looked_at(module: nn.Module, *inputs: torch.Tensor) -> Ranges:
-    with torch.inference_mode(), Ranges(module).looking() as ranges:
+    with torch.inference_mode(), Ranges(module).looking() as seen:
         module(*inputs)
-    return ranges
+    return seen
 
 
 def test_a_debug_model_is_read_line_by_line_and_has_room(found: dict[str, Any]) -> None:
@@ -55,7 +56,7 @@ def test_a_product_that_overflows_is_found_and_named_though_the_model_reads_the_
     layer = model.decoder.layers[1]
     layer.feed_up.weight *= 2.0**20
     layer.feed_out.weight *= 2.0**-20
-    large = measured(model, loaded, probe)
+    large = measured(model, loaded, probe).headroom()
     assert large["bits"] < 0
     assert "decoder.layers.1.feed_" in large["operator"]
     assert large["positions"] == found["positions"]
@@ -65,14 +66,17 @@ def test_a_product_that_overflows_is_found_and_named_though_the_model_reads_the_
 def test_squares_inside_a_layer_norm_are_found_though_every_result_is_small(loaded: Loaded, probe: Probe) -> None:
     model = copy.deepcopy(loaded.model)
     model.memory.collapse.weight *= 2.0**12  # the norm after it takes this away again
-    large = measured(model, loaded, probe)
+    seen = measured(model, loaded, probe)
+    large = seen.headroom()
     assert large["operator"] == "square of layer_norm in memory.norm"
     assert large["bits"] < 0 and large["sum_bits"] < large["bits"]
+    # Where norms are computed in fp32 those squares are no danger.
+    assert seen.headroom(norms=False)["bits"] > LEAST_BITS
 
 
 def test_a_layer_norm_of_values_all_alike_divides_by_its_epsilon() -> None:
-    ranges = looked_at(nn.LayerNorm(8), torch.full((1, 8), 3.0))
-    assert ranges.variances == {"layer_norm in ": pytest.approx(1e-5)}
+    seen = looked_at(nn.LayerNorm(8), torch.full((1, 8), 3.0))
+    assert seen.variances == {"layer_norm in ": pytest.approx(1e-5)}
 
 
 def test_scores_inside_a_fused_attention_are_seen_and_the_masks_are_not() -> None:
@@ -81,8 +85,8 @@ def test_scores_inside_a_fused_attention_are_seen_and_the_masks_are_not() -> Non
             return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask)
 
     x = torch.full((1, 1, 2, 4), 10.0)
-    ranges = looked_at(Attention(), x, torch.tensor([[0.0, -1e4], [0.0, 0.0]]))
-    assert ranges.highest["scores of scaled_dot_product_attention in "] == pytest.approx(200)  # 4 * 100 / sqrt(4)
+    seen = looked_at(Attention(), x, torch.tensor([[0.0, -1e4], [0.0, 0.0]]))
+    assert seen.highest["scores of scaled_dot_product_attention in "] == pytest.approx(200)  # 4 * 100 / sqrt(4)
 
 
 @torch.no_grad()
@@ -98,9 +102,9 @@ def test_a_convolution_counts_with_the_batch_norm_that_is_folded_into_it() -> No
     branches = Branches().eval()
     branches.convolution.weight.fill_(1e6)
     branches.norm.running_var.fill_(1e12)
-    ranges = looked_at(branches, torch.ones(1, 1, 2, 2))
-    assert set(ranges.highest) == {"batch_norm in norm", "conv2d in alone"}
-    assert max(ranges.highest.values()) < 10
+    seen = looked_at(branches, torch.ones(1, 1, 2, 2))
+    assert set(seen.highest) == {"batch_norm in norm", "conv2d in alone"}
+    assert max(seen.highest.values()) < 10
 
 
 def test_not_a_number_counts_as_infinite() -> None:
@@ -118,6 +122,16 @@ def test_what_may_overflow_is_refused_where_activations_are_half_precision(loade
         half.numbers("phone", target, "int8")
     # Weights of 16 bits alone don't overflow; whoever computes with them in half precision is told.
     assert half.numbers("phone", target, "fp16")["headroom"]["bits"] < LEAST_BITS
+
+
+@torch.no_grad()
+def test_a_large_square_in_a_norm_is_refused_unless_norms_are_computed_in_fp32(loaded: Loaded, probe: Probe) -> None:
+    model = copy.deepcopy(loaded.model)
+    model.memory.collapse.weight *= 2.0**12
+    half = HalfPrecision(model, io_spec(model, loaded.preparation), loaded.tokenizer, probe)
+    with pytest.raises(BundleError, match="phone fp16 may overflow: square of layer_norm in memory.norm reaches"):
+        half.numbers("phone", replace(ONNX, exact_norms=False), "fp16")
+    assert half.numbers("onnx", ONNX, "fp16")["headroom"]["bits"] >= LEAST_BITS
 
 
 def test_inspect_shows_the_headroom_and_where_it_is_lowest(bundle: Bundle, found: dict[str, Any]) -> None:
