@@ -36,6 +36,7 @@ from export.views.tflite import view
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
 from runtime.io_spec import IOSpec, is_decoder, kind_of
+from training.decoder import Decoder
 from training.model import MusicTrOCR
 
 EXTRA = "tflite"
@@ -65,6 +66,7 @@ def convert(
 ) -> dict[str, Files]:
     """Write `model.PRECISION.tflite` for each precision."""
     parts = modules(model)
+    fold_gains(parts["decode"].decoder)  # which the graph of chunks has, too
     graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
     converter: Any = litert_torch
     with quiet():
@@ -89,6 +91,24 @@ def convert(
             quantize(float_path, few_bits(float_path, with_four_bits(parts, precision, calibration)), path)
         files[precision] = dict.fromkeys(graphs, path)
     return files
+
+
+@torch.no_grad()
+def fold_gains(decoder: Decoder) -> None:
+    """Multiply the gains of norms into the matrices that read them.
+
+    The converter does so for several tokens at once and not for one, and then the two graphs share no such matrix.
+    """
+    readers = [(decoder.norm, [decoder.head])]
+    for layer in decoder.layers:
+        readers += [
+            (layer.self_norm, [layer.self_qkv]), (layer.cross_norm, [layer.cross_query]),
+            (layer.feed_norm, [layer.feed_gate, layer.feed_up]),
+        ]  # fmt: skip
+    for norm, matrices_after in readers:
+        for matrix in matrices_after:
+            matrix.weight *= norm.weight
+        norm.weight = None
 
 
 @contextlib.contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export.__main__ import main
+from export.modules import io_spec
 from export.parity import LEAST, psnr
 from export.products import Node, memory_products
 from export.reference import TorchEngine
@@ -107,6 +110,25 @@ def test_graphs_share_one_file_and_its_weights(phone: Bundle) -> None:
     assert len(set(artifact.files.values())) == 1
     size = phone.path(artifact, "decode_256").stat().st_size
     assert size < 1.5 * 4 * phone.manifest.source["parameters"]
+
+
+def test_tflites_graphs_of_one_token_and_of_several_share_every_matrix(narrow: Path, tmp_path: Path) -> None:
+    """Gains of norms are random here: multiplied into the matrices of one graph alone, they made the file larger."""
+    pytest.importorskip("litert_torch", reason="needs litert_torch: make setup-phones")
+    from export.targets import tflite
+
+    loaded = load_checkpoint(narrow)
+    spec = io_spec(loaded.model, loaded.preparation)
+    path = tmp_path / "model.fp32.tflite"
+    tflite.convert(loaded.model, replace(spec, slots=spec.slots[:1]), ("fp32",), tmp_path)
+
+    def matrices(graph: str) -> Counter[int]:
+        model, _, subgraph = tflite.signature(path, graph)
+        products = [node for node in tflite.nodes(model, subgraph) if node.kind == "FULLY_CONNECTED"]
+        return Counter(subgraph.tensors[int(node.inputs[1])].buffer for node in products)
+
+    assert matrices("decode_256") == matrices("decode_256x8")
+    assert len(matrices("decode_256")) == 7 * len(loaded.model.decoder.layers) + 1
 
 
 @pytest.mark.slow
