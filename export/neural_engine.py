@@ -13,12 +13,10 @@ Shapes as in `training.decoder`, and: N tokens of a step (1) or chunk, C channel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.io_spec import CHUNKED
@@ -94,33 +92,6 @@ def attend(query_BD1N: Tensor, parts: Sequence[Stored], mask_BS1N: Tensor, heads
         split = weights_BS1N.split(sizes, dim=1) if len(parts) > 1 else [weights_BS1N]
         seen.append(sum(torch.einsum("bkhq,bchk->bchq", w, value) for w, value in zip(split, values, strict=True)))
     return torch.cat(seen, dim=1)
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """PyTorch's fused attention, which encoders call, as products and a softmax while a model is traced.
-
-    For iOS 18 coremltools makes one operator of the fused one, which iOS 26's Neural Engine computes inexactly
-    (executorch #15833).
-    """
-    fused = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = products
-    try:
-        yield
-    finally:
-        F.scaled_dot_product_attention = fused
-
-
-def products(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None,
-) -> Tensor:  # fmt: skip
-    """`F.scaled_dot_product_attention` without dropout; truth values of a mask tell what is seen."""
-    assert not dropout_p and not is_causal
-    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
-    if attn_mask is not None:
-        scores = scores + ((~attn_mask).float() * MASKED if attn_mask.dtype == torch.bool else attn_mask)
-    return torch.softmax(scores, dim=-1) @ value
 
 
 class StepLayer(nn.Module):

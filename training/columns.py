@@ -41,10 +41,16 @@ class GridMemory(nn.Module):
         memory_BTD = self.project(features_BCHW.flatten(2).transpose(1, 2))
         if not self.positions:
             return memory_BTD
-        half = memory_BTD.shape[-1] // 2
-        down_H1D = sinusoids(rows, half, memory_BTD.device)[:, None].expand(rows, columns, half)
-        across_1WD = sinusoids(columns, half, memory_BTD.device)[None].expand(rows, columns, half)
-        return memory_BTD + torch.cat([down_H1D, across_1WD], dim=-1).flatten(0, 1)
+        return memory_BTD + places(rows, columns, memory_BTD.shape[-1], memory_BTD.device)
+
+
+def places(rows: int, columns: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions of a grid [H*W, D], row after row: how far down in the first half, how far across in the
+    other.
+    """
+    down_H1D = sinusoids(rows, width // 2, device)[:, None].expand(rows, columns, width // 2)
+    across_1WD = sinusoids(columns, width // 2, device)[None].expand(rows, columns, width // 2)
+    return torch.cat([down_H1D, across_1WD], dim=-1).flatten(0, 1)
 
 
 class Mixer(nn.Module):

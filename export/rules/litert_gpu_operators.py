@@ -7,8 +7,9 @@ from export.view import GraphView
 
 
 def find(view: GraphView) -> Iterator[str]:
-    for operator in view.of_kind("broadcast", "gather_nd"):
-        yield f"{operator.name} ({operator.kind})"
+    for operator in view.operators:  # it computes constants, too
+        if operator.kind in ("broadcast", "gather_nd"):
+            yield f"{operator.name} ({operator.kind})"
 
 
 RULE = Rule(

@@ -30,11 +30,12 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import register
 from numpy.typing import NDArray
 from torch import nn
 
+from export.attention import plain_attention
 from export.calibration import Calibration
 from export.mil import Program, input_names
 from export.mil_state import State
 from export.modules import modules as contract_modules
-from export.neural_engine import modules, plain_attention
+from export.neural_engine import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once

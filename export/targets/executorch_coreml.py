@@ -20,8 +20,8 @@ from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 from numpy.typing import NDArray
 
+from export.attention import plain_attention
 from export.mil import Program
-from export.neural_engine import plain_attention
 from export.target import Arrays, Files, Run, Target, opened_once
 from export.targets.executorch import VARIABLE, check, exported, lowered, operators, plan, quiet, sizes, unpacked
 from export.view import GraphView

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.calibration import Calibration
+from export.four_axes import four_axes
 from export.modules import modules
 from export.products import Node, memory_products, refuse_weights
 from export.sensitivity import bits_of, matrices
@@ -69,7 +70,7 @@ def convert(
     fold_gains(parts["decode"].decoder)  # which the graph of chunks has, too
     graphs = [name for group in graph_names(spec, VARIABLE).values() for name in group]
     converter: Any = litert_torch
-    with quiet():
+    with quiet(), four_axes(model):
         for name in graphs:
             module = parts[kind_of(name)].requires_grad_(False)
             named = Named(module, spec.input_names(name), spec.output_names(name)).eval()

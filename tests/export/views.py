@@ -135,8 +135,12 @@ FIXTURES: dict[str, tuple[list[GraphView], list[GraphView]]] = {
         ],
     ),
     "litert_gpu_mixed_axes": (
-        [product("tflite", value(4, 1, 256), value(1, 1, 1, 256), value(1, 4, 1, 256), "add")],
         [
+            product("tflite", value(4, 1, 256), value(1, 1, 1, 256), value(1, 4, 1, 256), "add"),
+            product("tflite", value(1, 128, 256), value(128, 256), value(1, 128, 256), "add"),
+        ],
+        [
+            product("tflite", value(1, 4, 1, 256), value(1, 256), value(1, 4, 1, 256), "add"),
             product("tflite", value(1, 4, 1, 256), value(1, 1, 1, 256), value(1, 4, 1, 256), "add"),
             product("tflite", value(1, 4, 256), constant(256), value(1, 4, 256), "add"),
         ],
@@ -146,7 +150,8 @@ FIXTURES: dict[str, tuple[list[GraphView], list[GraphView]]] = {
         [product("tflite", value(1, 4, 1, 64), value(1, 4, 64, 256), value(1, 4, 1, 256))],
     ),
     "litert_gpu_operators": (
-        [one("tflite", kind, value(1, 4, 1, 64), value(1, 4, 8, 64)) for kind in ("broadcast", "gather_nd")],
+        [one("tflite", kind, value(1, 4, 1, 64), value(1, 4, 8, 64)) for kind in ("broadcast", "gather_nd")]
+        + [one("tflite", "broadcast", constant(1, 4, 1, 64), value(1, 4, 8, 64))],
         [one("tflite", "TILE", value(1, 4, 1, 64), value(1, 4, 8, 64))],
     ),
     "litert_gpu_unpack": (

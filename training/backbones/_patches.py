@@ -49,13 +49,12 @@ class LineAttention(nn.Module):
         """With an additive mask [B, 1, 1, N] for x_BND; with the lengths of lines that stand one after the other for
         x [1, A, D].
         """
-        qkv_3BhNd = self.qkv(x_BND).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv_BhNd = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x_BND).chunk(3, dim=2)]
         if isinstance(attn_mask, Tensor):
-            seen_BhNd = F.scaled_dot_product_attention(*qkv_3BhNd.unbind(0), attn_mask=attn_mask)
-            return self.join(seen_BhNd)
-        lines = qkv_3BhNd.split(list(attn_mask), dim=3)
+            return self.join(F.scaled_dot_product_attention(*qkv_BhNd, attn_mask=attn_mask))
+        lines = zip(*(part.split(list(attn_mask), dim=2) for part in qkv_BhNd), strict=True)
         # Joined after the projection: before it, the copy would be kept for the backward pass.
-        return torch.cat([self.join(F.scaled_dot_product_attention(*line.unbind(0))) for line in lines], dim=1)
+        return torch.cat([self.join(F.scaled_dot_product_attention(*line)) for line in lines], dim=1)
 
     def join(self, seen_BhNd: Tensor) -> Tensor:
         joined_BND: Tensor = self.proj(seen_BhNd.transpose(1, 2).flatten(2))
