@@ -143,11 +143,15 @@ def quantize(source: Path, chosen: Recipe, path: Path, ranges: Mapping[str, Any]
 
 
 def halved() -> Recipe:
-    """Weights in fp16."""
+    """Weights in fp16, but for embeddings, of which LiteRT's GPU delegate reads tables in fp32 and int8."""
     manager = recipe_manager.RecipeManager()
     manager.add_weight_only_config(
         regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16,
         algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )  # fmt: skip
+    manager.add_quantization_config(
+        regex=".*", operation_name=qtyping.TFLOperationName.EMBEDDING_LOOKUP,
+        algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
     )  # fmt: skip
     return manager.get_quantization_recipe()
 
