@@ -69,7 +69,7 @@ class Kept(TorchFunctionMode):
         given = kwargs or {}
         if func in PRODUCTS and all(operand.ndim == 4 for operand in args):
             return torch.ops.omr.product(*args)
-        if func is Tensor.repeat:
+        if func is Tensor.repeat and len(args) == 1 + args[0].ndim:
             for axis, times in enumerate(args[1:]):
                 args = (torch.cat([args[0]] * times, dim=axis),)
             return args[0]

@@ -30,7 +30,7 @@ WIDTH = 700  # px
 
 def values(name: str, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> NDArray[Any]:
     """An input of the contract filled with noise, a memory of which half is padding, or a number that makes sense."""
-    made: Any = rng.normal(size=shape)
+    made: Any = rng.uniform(-1, 1, shape)
     if name in ("position", "valid_width"):
         made = np.full(shape, POSITION if name == "position" else WIDTH)
     elif name == "token":
