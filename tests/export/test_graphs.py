@@ -79,6 +79,7 @@ def test_a_decoder_holds_no_projection_of_the_memory(bundle: Bundle, graph: str,
     assert memory_projections(onnx.load(path)) == []
     # Self-attention in and out, cross query and out, and three of SwiGLU in each layer, then the head.
     weights = {item.name for item in onnx.load(path).graph.initializer}
+    weights |= {n.output[0] for n in onnx.load(path).graph.node if n.op_type == "Cast" and n.input[0] in weights}
     products = [n for n in onnx.load(path).graph.node if n.op_type.startswith("MatMul") and n.input[1] in weights]
     assert len(products) == 7 * bundle.manifest.io.layers + 1
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from export import neural_engine
+from export.attention import plain_attention
 from export.modules import io_spec, modules
 from export.target import Arrays
 from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
@@ -79,7 +80,7 @@ def test_attention_is_plain_while_a_model_is_traced_and_fused_after(mask: str) -
     seen = torch.arange(5) < torch.tensor([[[[4]]], [[[2]]]])
     given = {"none": None, "added": (~seen).float() * -1e4, "truth": seen}[mask]
     expected = fused(query, key, value, attn_mask=given)
-    with neural_engine.plain_attention():
+    with plain_attention():
         traced = torch.jit.trace(lambda *x: F.scaled_dot_product_attention(*x, attn_mask=given), (query, key, value))
     assert "scaled_dot_product" not in str(traced.inlined_graph)
     assert torch.allclose(traced(query, key, value), expected, atol=1e-6)
