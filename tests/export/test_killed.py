@@ -22,11 +22,6 @@ MOMENTS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, *rang
 LONGEST = 60  # seconds that a loaded machine may take for what takes ten
 
 
-def heeds_interruption() -> None:
-    """Jobs in the background of a shell are begun with SIGINT ignored, and hand that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def beside(out: Path) -> list[Path]:
     """What a writer has put there for a while."""
     return list(out.parent.glob(f".{out.name}.*"))
@@ -58,9 +53,7 @@ def test_a_killed_export_leaves_the_older_bundle_or_none(
         shutil.copytree(bundle.folder, out)
     call = ["--target", "onnx", "--precision", "fp32", "--no-chunk", "--checkpoint", str(checkpoint), "--out", str(out)]
     command = [sys.executable, "-m", "export", *call]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=heeds_interruption
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         struck = stop(process, number, out, chance, writing=seed % 2 == 1)
         said = process.communicate(timeout=LONGEST)[1].decode()
