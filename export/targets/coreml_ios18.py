@@ -88,12 +88,13 @@ def programs(
         settings: dict[str, Any] = {"minimum_deployment_target": ct.target.iOS18}
         if decodes:
             settings["states"] = states
-        for static in sorted({precision == STATIC for precision in precisions}):
-            with fixed_scales(module.eval(), scales if static else {}):
-                traced = trace(module, spec, [item for item, _ in items])
-            for precision in precisions:
-                if (precision == STATIC) == static:
-                    yield graph, precision, ml_program(traced, spec, items, outputs, precision, **settings)
+        traced: dict[bool, Any] = {}  # with roundings of activations and without
+        for precision in precisions:
+            static = precision == STATIC
+            if static not in traced:
+                with fixed_scales(module.eval(), scales if static else {}):
+                    traced[static] = trace(module, spec, [item for item, _ in items])
+            yield graph, precision, ml_program(traced[static], spec, items, outputs, precision, **settings)
 
 
 def borders(spec: IOSpec, graph: str) -> tuple[list[Any], list[tuple[TensorSpec, tuple[int, ...]]], list[TensorSpec]]:
