@@ -1,139 +1,179 @@
-"""Measures how many staves are found on engraved pages, clean and photographed, and how exactly.
+"""Counts the staves that the reader finds, misses and invents on pictures whose staves are known.
 
-    python benchmarks/staff_finding.py --pages 40
+    python benchmarks/staff_finding.py --workers 2                    # 400 pages and 200 lines
+    python benchmarks/staff_finding.py --pages 40 --lines 20 --dump runs/staves
 
-Pages of one to four public-domain tunes are engraved by Verovio (all five fonts, staff spaces of 7 to 18 px) and, by
-`tests/runtime/photograph.py`, turned into phone photos: up to 5 degrees and 4 % of perspective, a wave in the paper, a
-third to a half of the light lost, blur of up to 0.16 staff spaces, noise, JPEG at 35 to 80. Places come from the SVG.
-The last line is JSON.
+Pages of tunes and scores are engraved by Verovio in five fonts, single lines by every engraver that is installed. They
+become files, small pictures of 450 px, scans and phone photos of up to 12 megapixels: on a table, with halftoned lines,
+grain, JPEG, perspective, curl and shadow, in all four orientations, whole, cropped, as spreads and as figures in a page
+of text (`benchmarks/staff_pictures.py`). All rows come from one seed. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import re
+import multiprocessing
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import verovio
-from PIL import Image
-from resvg_py import svg_to_bytes
+from tqdm import tqdm
 
-from runtime.abc import write
-from runtime.errors import run_command
+from benchmarks.staff_pictures import Picture, line_picture, page_picture, tunes_as_music
+from runtime.errors import MissingExtraError, run_command
 from runtime.geometry import StaffGeometry
-from runtime.notation import to_musicxml
-from runtime.page import find_staves
-from tests.runtime.photograph import photograph
+from runtime.reader import Reader
+from training.data.engraving.engraver import ENGRAVERS
 from training.data.sources.corpus import load_sources
+from training.data.sources.scores import score_files
 from training.data.sources.splits import Source
 
-FONTS = ("Leipzig", "Bravura", "Gootville", "Leland", "Petaluma")
-UNITS = 180  # of a staff space in Verovio's drawing
-Places = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+NEAR = 0.5  # staff spaces that a found middle line may be off
+ENDS = 1.5  # staff spaces that an end may be off
+COUNTS = (
+    "pictures", "staves", "missed", "told_missing", "invented", "ends_off", "turned_wrong", "refused", "misordered",
+)  # fmt: skip
 
 
-@dataclass
-class Score:
-    """Counts over pages; distances in staff spaces."""
-
-    staves: int = 0
-    missed: int = 0
-    extra: int = 0
-    cut: int = 0  # found, but an end is more than a staff space off
-    off: list[float] = field(default_factory=list)  # largest distance from the middle line, of each staff
-    pages: int = 0
-    seconds: float = 0.0
-
-    def row(self) -> dict[str, Any]:
-        return {
-            "pages": self.pages, "staves": self.staves, "missed": self.missed, "extra": self.extra,
-            "ends_off": self.cut, "median_offset_spaces": round(float(np.median(self.off)), 3),
-            "largest_offset_spaces": round(max(self.off), 3),
-            "seconds_a_page": round(self.seconds / self.pages, 2),
-        }  # fmt: skip
+@cache
+def sources() -> list[Source]:
+    return load_sources()[0]
 
 
-def engrave(tunes: list[Source], rng: np.random.Generator) -> tuple[np.ndarray, list[StaffGeometry], float] | None:
-    """The first page of some tunes, its staves and its staff space in px; None where Verovio draws nothing."""
-    across = rng.uniform(80, 120)  # staff spaces
-    toolkit = verovio.toolkit()
-    toolkit.setOptions({
-        "unit": 9, "pageWidth": round(across * 18), "pageHeight": round(across * 18 * 1.414), "scale": 100,
-        "footer": "none", "header": "none", "breaks": "auto", "svgViewBox": True, "font": str(rng.choice(FONTS)),
-        "spacingSystem": int(rng.choice([4, 8, 12])), "spacingLinear": float(rng.choice([0.2, 0.25, 0.35])),
-    })  # fmt: skip
-    if not toolkit.loadData(to_musicxml([write(source.tune) for source in tunes]).decode()):
-        return None
-    svg = toolkit.renderToSVG(1)
-    width = int(re.search(r'class="definition-scale"[^>]*viewBox="0 0 (\d+)', svg)[1])
-    left, top = map(int, re.search(r'class="page-margin" transform="translate\((\d+), (\d+)\)"', svg).groups())
-    space = rng.uniform(7, 18)
-    drawn = bytes(svg_to_bytes(svg_string=svg, width=round(width * space / UNITS), background="white"))
-    page = np.asarray(Image.open(io.BytesIO(drawn)).convert("L"))
-    scale = page.shape[1] / width
-    staves: dict[tuple[int, ...], list[int]] = {}
-    for group in re.finditer(r'<g [^>]*class="staff"[^>]*>\s*((?:<path d="M\d+ \d+ L\d+ \d+"[^>]*/>\s*){5})', svg):
-        lines = [tuple(map(int, m)) for m in re.findall(r"M(\d+) (\d+) L(\d+) (\d+)", group[1])]
-        ends = staves.setdefault(tuple(line[1] for line in lines), [lines[0][0], lines[0][2]])
-        ends[:] = [min(ends[0], lines[0][0]), max(ends[1], lines[0][2])]
-    found = []
-    for rows, (start, stop) in sorted(staves.items()):
-        x = np.linspace((start + left) * scale, (stop + left) * scale, 30) - 0.5
-        middle, size = (rows[2] + top) * scale - 0.5, (rows[4] - rows[0]) * scale / 4
-        found.append(StaffGeometry(x, np.full(30, middle), np.full(30, size)))
-    return (page, found, space) if found else None
+@cache
+def scores() -> list[bytes]:
+    return [path.read_bytes() for _, path in score_files("scores") if path.suffix != ".mxl"]
 
 
-def compare(score: Score, page: np.ndarray, truth: list[StaffGeometry], places: Places) -> None:
-    """Finds the staves of a page and counts what is wrong."""
+@cache
+def reader() -> Reader:
+    return Reader(threads=1)
+
+
+def picture(row: tuple[str, int], seed: int) -> Picture | None:
+    """The picture of a row, the same every time."""
+    name, number = row
+    if name != "page":
+        return line_picture(name, sources(), seed, number)
+    rng = np.random.default_rng([seed, 0, number])
+    music = scores() if rng.random() < 0.3 else [tunes_as_music(sources(), rng)]
+    return page_picture(music, rng)
+
+
+def same(found: StaffGeometry, drawn: StaffGeometry) -> bool:
+    """Whether a found staff runs along a drawn one, on its middle line."""
+    inside = (drawn.x > found.x[0]) & (drawn.x < found.x[-1])
+    if inside.sum() < 3:
+        return False
+    off = np.abs(np.interp(drawn.x[inside], found.x, found.y) - drawn.y[inside]) / drawn.space[inside]
+    return bool(np.median(off) < NEAR)
+
+
+def count(made: Picture) -> tuple[dict[str, float], list[StaffGeometry]]:
+    """What is wrong with the staves found on a picture."""
     start = time.perf_counter()
-    found = find_staves(page)
-    score.seconds += time.perf_counter() - start
-    score.pages += 1
-    score.staves += len(truth)
-    for staff in truth:
-        x, y = places(staff.x, staff.y)
-        near = [f for f in found if abs(np.interp(x[15], f.x, f.y) - y[15]) < staff.mean_space / 2]
-        near = [f for f in near if f.x[0] < x[15] < f.x[-1]]
+    layout = reader().lay_out(made.grey)
+    row: dict[str, float] = dict.fromkeys(COUNTS, 0) | {"seconds": time.perf_counter() - start}
+    found = [staff for system in layout.systems for staff in system.staves]
+    row |= {"pictures": 1, "staves": len(made.staves), "refused": not found and bool(made.staves)}
+    if layout.turned != made.turned and made.staves and found:
+        return row | {"turned_wrong": 1}, found
+    rest, order = list(range(len(found))), []
+    for drawn in made.staves:
+        near = [n for n in rest if same(found[n], drawn)]
         if not near:
-            score.missed += 1
+            row["told_missing" if layout.notes else "missed"] += 1
             continue
-        found = [f for f in found if f is not near[0]]
-        inside = (x > near[0].x[0]) & (x < near[0].x[-1])
-        score.off.append(float(np.abs(np.interp(x, near[0].x, near[0].y) - y)[inside].max() / staff.mean_space))
-        ends = max(abs(near[0].x[0] - x[0]), abs(near[0].x[-1] - x[-1]))
-        score.cut += bool(ends > staff.mean_space)
-    score.extra += len(found)
+        best = max(near, key=lambda n: found[n].x[-1] - found[n].x[0])
+        rest.remove(best)
+        order.append(best)
+        ends = abs(found[best].x[0] - drawn.x[0]), abs(found[best].x[-1] - drawn.x[-1])
+        row["ends_off"] += max(ends) > ENDS * drawn.mean_space
+    rest = [n for n in rest if not any(same(found[n], part) for part in made.ignored)]
+    return row | {"invented": len(rest), "misordered": order != sorted(order)}, found
+
+
+def measure(row: tuple[str, int], seed: int, dump: Path | None) -> dict[str, Any] | None:
+    """A row's counts, and its picture in `dump` where something is wrong."""
+    cv2.setNumThreads(1)
+    verovio.enableLog(verovio.LOG_OFF)
+    made = picture(row, seed)
+    if made is None:
+        return None
+    counts, found = count(made)
+    wrong = [name for name in COUNTS[2:] if counts[name] and name != "ends_off"]
+    if dump and wrong:
+        save(dump / f"{row[0]}-{row[1]}-{'-'.join(wrong)}.jpg", made, found)
+    return {"row": row, "kind": made.kind, **counts}
+
+
+def save(path: Path, made: Picture, found: list[StaffGeometry]) -> None:
+    """A picture with its staves in green, ignored ones in grey and found ones in red."""
+    upright = np.ascontiguousarray(np.rot90(made.grey, -made.turned))
+    drawing = cv2.cvtColor(upright, cv2.COLOR_GRAY2BGR)
+    thick = max(1, max(upright.shape) // 700)
+    for staves, colour in ((made.staves, (0, 170, 0)), (made.ignored, (150, 150, 150)), (found, (0, 0, 255))):
+        for staff in staves:
+            points = np.array(staff.outline(0.3), np.int32)
+            cv2.polylines(drawing, [points], True, colour, thick)
+    scale = min(1.0, 1600 / max(drawing.shape))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.resize(drawing, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def engravers() -> list[str]:
+    """Those that are installed."""
+    there = []
+    for name in ENGRAVERS.names():
+        try:
+            drawn = line_picture(name, sources(), 0, 0)
+        except (MissingExtraError, OSError):
+            continue
+        there += [name] if drawn is not None else []
+    return there
+
+
+def total(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    summed = {name: int(sum(row[name] for row in rows)) for name in COUNTS}
+    staves = max(1, summed["staves"])
+    seconds = [row["seconds"] for row in rows]
+    return summed | {
+        "found_percent": round(100 * (1 - summed["missed"] / staves - summed["told_missing"] / staves), 2),
+        "invented_percent": round(100 * summed["invented"] / staves, 2),
+        "median_seconds": round(float(np.median(seconds)), 2) if seconds else 0.0,
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pages", type=int, default=40)
+    parser.add_argument("--pages", type=int, default=400)
+    parser.add_argument("--lines", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these pages alone")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--dump", type=Path, metavar="DIR", help="a picture of each row where something is wrong")
     args = parser.parse_args()
-    verovio.enableLog(verovio.LOG_OFF)
-    sources, _ = load_sources()
-    scores = {"clean": Score(), "photo": Score()}
-    for number in range(args.pages):
-        rng = np.random.default_rng([args.seed, number])
-        chosen = [sources[i] for i in rng.choice(len(sources), rng.integers(1, 5))]
-        engraved = engrave(chosen, rng)
-        if engraved is None:
-            continue
-        page, truth, space = engraved
-        compare(scores["clean"], page, truth, lambda x, y: (x, y))
-        photo, places = photograph(page, rng, space)
-        compare(scores["photo"], photo, truth, places)
-    rows = {name: score.row() for name, score in scores.items()}
-    for name, row in rows.items():
-        print(name, *(f"{key} {value}" for key, value in row.items()), sep="  ")
-    print(json.dumps({"seed": args.seed, **rows}))
+    names = engravers() if args.lines and not args.only else []
+    work = [("page", number) for number in args.only or range(args.pages)]
+    work += [(names[number % len(names)], number) for number in range(args.lines if names else 0)]
+    sources(), scores()
+    one = partial(measure, seed=args.seed, dump=args.dump)
+    with multiprocessing.get_context("fork").Pool(args.workers, maxtasksperchild=60) as pool:
+        done = tqdm(pool.imap_unordered(one, work, chunksize=1), total=len(work), unit="picture")
+        rows = [row for row in done if row is not None]
+    kinds = Counter(word for row in rows for word in set(row["kind"].split()))
+    table = {word: total([row for row in rows if word in row["kind"].split()]) for word in sorted(kinds)}
+    for word, counts in {**table, "all": total(rows)}.items():
+        print(word.ljust(18), *(f"{name} {value}" for name, value in counts.items()), sep="  ")
+    result = {"seed": args.seed, "engravers": names, "pages": total([r for r in rows if r["row"][0] == "page"]),
+              "lines": total([r for r in rows if r["row"][0] != "page"]), "all": total(rows)}  # fmt: skip
+    print(json.dumps(result))
     return 0
 
 

@@ -28,6 +28,7 @@ DURATION_CLASS = {duration: number for number, duration in enumerate(DURATIONS, 
 SIZES = {"symbol": len(SYMBOL_CLASSES), "staff_position": len(POSITION_CLASSES), "duration": len(DURATION_CLASSES)}
 # Key signatures are several columns with one atom; an alignment may pass over them as over empty paper.
 PASSED = [SYMBOL_CLASSES.index(name) for name in ("none", "key_sharp", "key_flat")]
+FIRST = 8  # columns at the start of a line where its clef stands
 WORST = -12.0  # nats that one column or one symbol without a column can cost: a head that is sure may still be wrong
 
 Classes = tuple[int, int, int]  # of symbol, staff position and duration; 0: none
@@ -117,6 +118,17 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
         moved[1:] = np.maximum(moved[1:], best[:-1] + here)
         best = np.maximum.accumulate(moved - left_out) + left_out
     return float(best[-1])
+
+
+def clef_at_start(logits: Floats) -> float:
+    """Probability, 0 to 1, that a line begins with a clef: the largest of its first columns.
+
+    Args:
+        logits: [T, sum of SIZES], the symbol classes first.
+    """
+    symbol = logits[:FIRST, : SIZES["symbol"]]
+    clefs = [n for n, name in enumerate(SYMBOL_CLASSES) if name.startswith("clef=")]
+    return float(np.exp(symbol[:, clefs] - np.logaddexp.reduce(symbol, axis=1, keepdims=True)).sum(axis=1).max())
 
 
 def fit(logits: Floats, columns: Mapping[str, int], text: str) -> float | None:

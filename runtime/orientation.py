@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from .geometry import WHITE, Grey, StaffGeometry, straighten
 from .image import whiten
-from .staff_lines import find_hits
 
-COLUMNS = 300  # looked at in each direction
-# Measured on 60 engraved, scanned and photographed pages: at most 0.65 sideways, and at least 1.3 (median of a page)
-# between the beginning and the end of the staves.
-SIDEWAYS = 1.2
-UPSIDE_DOWN = 0.7
+UpsideDown = Callable[[Grey, Sequence[StaffGeometry]], bool]  # of a page with at least one staff
+
 BEGINNING = 3.0  # staff spaces: a clef
+UPSIDE_DOWN = 0.7
 
 
 def turn(grey: Grey, quarters: int) -> Grey:
@@ -24,17 +21,15 @@ def turn(grey: Grey, quarters: int) -> Grey:
     return np.ascontiguousarray(np.rot90(grey, -quarters))
 
 
-def lies_sideways(grey: Grey) -> bool:
-    """Whether more staff lines run down the page than across."""
-    across, down = len(find_hits(grey, COLUMNS)), len(find_hits(turn(grey, 1), COLUMNS))
-    # Taller pictures show more rows to each column.
-    return down / grey.shape[1] > SIDEWAYS * across / grey.shape[0] and down > 20
-
-
-def upside_down(grey: Grey, staves: Sequence[StaffGeometry]) -> bool:
+def clefs_at_the_end(grey: Grey, staves: Sequence[StaffGeometry]) -> bool:
     """Whether the staves end with as much ink as clefs have, and begin with little."""
-    ratios = [_ends_ratio(grey, staff) for staff in staves]
-    return bool(ratios) and float(np.median(ratios)) < UPSIDE_DOWN
+    return float(np.median([_ends_ratio(grey, staff) for staff in staves])) < UPSIDE_DOWN
+
+
+def turned_round(staff: StaffGeometry, grey: Grey) -> StaffGeometry:
+    """The same staff in the page turned by half."""
+    height, width = grey.shape
+    return StaffGeometry(width - 1 - staff.x[::-1], height - 1 - staff.y[::-1], staff.space[::-1])
 
 
 def _ends_ratio(grey: Grey, staff: StaffGeometry) -> float:

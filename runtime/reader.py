@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .columns import fit, understood
+import numpy as np
+
+from .columns import clef_at_start, fit, understood
 from .decode import Reading
 from .engine import Floats, Integers, Memory, load_engine
 from .errors import InputError
-from .geometry import Grey
+from .geometry import Grey, StaffGeometry
 from .image import MARGIN, batch, bucket_for, prepare
 from .joining import join_lines
 from .manifest import read_bundle
-from .page import find_staff, lay_out
+from .orientation import turn, turned_round
+from .page import Layout, find_staff, lay_out
 from .search import Search
 from .wide import joined, pieces, smaller_width
 
@@ -28,6 +31,8 @@ AROUND = 1.5  # staff spaces between a staff and its outline
 # Nats a token by which columns and reading may disagree before a line is read again: of 300 lines, 34 were, and the
 # symbol error rate fell from 2.7 to 1.6 %; with a fourth of this, 182 were, and it fell no further.
 DOUBT = 0.12
+ASKED = 2  # staves that tell whether a page is upside down
+BEGINNING, ENOUGH = 160, 600  # px of a prepared line that show its clef, and that tell how surely it is read
 BATCH = 8  # lines at once; a page has about as many, and larger batches are no faster on a CPU
 
 
@@ -107,7 +112,7 @@ class Reader:
         Raises:
             NoStaffError: there is no staff on it.
         """
-        layout = lay_out(grey)
+        layout = self.lay_out(grey)
         if not layout.systems:
             height, width = grey.shape
             raise NoStaffError(
@@ -126,6 +131,32 @@ class Reader:
             for system, reading in zip(layout.systems, read, strict=True)
         ]
         return Page(systems, join_lines([system.abc for system in systems]), layout.turned)
+
+    def lay_out(self, grey: Grey) -> Layout:
+        """A page the right way up, and where its systems stand.
+
+        Args:
+            grey: uint8 [H, W], in any of the four orientations.
+        """
+        return lay_out(grey, self._lies_upside_down)
+
+    def _lies_upside_down(self, page: Grey, staves: Sequence[StaffGeometry]) -> bool:
+        """Whether the longest staves begin with a clef when the page is turned round, or else read more surely."""
+        some = sorted(staves, key=lambda staff: -staff.along()[-1])[:ASKED]
+        over = turn(page, 2), [turned_round(staff, page) for staff in some]
+        lines = [[prepare(grey, self.preparation, staff) for staff in group] for grey, group in ((page, some), over)]
+        if understood(self.engine.spec.columns):
+            here, there = (
+                float(np.mean([clef_at_start(self._columns_of(line[:, :BEGINNING])) for line in group]))
+                for group in lines
+            )
+            if abs(here - there) > 0.5:
+                return there > here
+        here, there = (
+            float(np.mean([reading.log_probability for reading in self._read_once([x[:, :ENOUGH] for x in group])[0]]))
+            for group in lines
+        )
+        return there > here
 
     def read_lines(self, crops: Sequence[Grey]) -> list[str]:
         """Reads pictures that show one line each: canonical ABC of each.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .geometry import WHITE, Floats, Grey, StaffGeometry, straighten
 from .image import whiten
-from .strip import is_staff, look
+from .strip import is_staff
 from .trace import extended, resampled, trace
 
 ANGLES = np.radians(np.arange(-5.0, 5.01, 0.25))
@@ -38,9 +38,10 @@ def complete(grey: Grey, found: StaffGeometry | None) -> StaffGeometry | None:
     seed = summed(grey)
     if seed is None:
         return found
-    staff = trace(grey, to_ink(grey, seed), certain=True)
-    if staff is None or not is_staff(look(grey, staff, 0.0), sixth=1.0):
+    traced = trace(grey, to_ink(grey, seed), certain=True)
+    if traced is None or not is_staff(traced.strip, sixth=1.0, steady=0.0):
         return found
+    staff = traced.staff
     return staff if found is None or staff.along()[-1] > found.along()[-1] else found
 
 

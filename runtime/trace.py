@@ -7,6 +7,8 @@ there are lines, and after a few rounds the staff is straight.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,19 @@ from .strip import REACH, SPACE, Strip, comb, look, visible_ends
 
 SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # staff spaces tried, relative to the guess
 ROUNDS = 12
+STRAIGHT = 0.05  # staff spaces off the middle line at which a strip is straight enough to be looked at once
 STIFFNESS = 200.0  # of the smoothed line; bends over less than about eight staff spaces are noise
 
 
-def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> StaffGeometry | None:
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A staff from its first to its last line end, and the strip along it."""
+
+    staff: StaffGeometry
+    strip: Strip
+
+
+def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> Traced | None:
     """The whole staff that a seed is part of.
 
     Args:
@@ -28,28 +39,34 @@ def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> StaffGeomet
         certain: all of the seed is staff, even where its lines are hidden.
 
     Returns:
-        The staff from its first to its last line end, or None where there is none after all.
+        The staff, or None where there is none after all.
     """
     staff = resampled(seed)
     known = (0.0, float(staff.along()[-1])) if certain else None
     grown, settled = 16.0, False
     for _ in range(ROUNDS):
-        longer = extended(staff, grown)
-        longer = refined(longer, look(grey, longer, grown))
+        guess = extended(staff, grown)
+        strip = look(grey, guess, grown)
+        longer = refined(guess, strip)
+        moved = float(np.quantile(np.hypot(longer.x - guess.x, longer.y - guess.y) / guess.space, 0.9))
+        if moved > STRAIGHT:
+            guess, strip = longer, look(grey, longer, grown)
         if known is not None:
             known = (known[0] + grown, known[1] + grown)
-        ends = visible_ends(look(grey, longer, grown), known)
+        ends = visible_ends(strip, known)
         if ends is None:
             return None
         if known is not None:
             known = (known[0] - ends[0], known[1] - ends[0])
         gained = ends[1] - ends[0] - float(staff.along()[-1])
-        staff = resampled(longer, *ends)
-        if gained < 0.5 and settled:
+        # A strip that was looked at once is that of the guess, whose staff spaces may be a little larger or smaller.
+        start, stop = np.interp(ends, guess.along(), longer.along()).tolist()
+        staff = resampled(longer, start, stop)
+        if gained < 0.5 and (settled or moved <= STRAIGHT):
             break
         settled = gained < 0.5
         grown = min(2 * grown, 48.0) if gained > 0.8 * grown else 8.0
-    return staff
+    return Traced(staff, strip.part(*ends))
 
 
 def resampled(staff: StaffGeometry, start: float = 0.0, stop: float | None = None) -> StaffGeometry:
@@ -92,7 +109,7 @@ def refined(staff: StaffGeometry, strip: Strip) -> StaffGeometry:
     weight = weight / weight.max()
     offset = smoothed(_peak(responses.max(axis=0), path, every) - REACH, weight) / SPACE
     # Sizes change slowly, so bands are pooled before the best scale is taken.
-    pooled = np.stack([smoothed(row, np.ones(count), 400.0) for row in near])
+    pooled = smoothed(near.T, np.ones(count), 400.0).T
     best = np.clip(pooled.argmax(axis=0), 1, len(SCALES) - 2)
     scale = np.array(SCALES)[best] + (SCALES[1] - SCALES[0]) * _parabola(pooled, best, every)
     scale = smoothed(np.clip(scale, SCALES[0], SCALES[-1]), weight, 400.0)
@@ -140,10 +157,45 @@ def _parabola(values: Floats, index: NDArray[np.int64], every: NDArray[np.int64]
 
 
 def smoothed(values: Floats, weight: Floats, stiffness: float = STIFFNESS) -> Floats:
-    """Whittaker's smoother: close to the values where they weigh much, and of small second difference."""
+    """Whittaker's smoother: close to the values where they weigh much, and of small second difference.
+
+    The system of equations has five diagonals and is solved by LDL' (Golub and Van Loan, Matrix Computations, 4.3.6).
+
+    Args:
+        values: [K], or [K, N] for N rows of values under one weight.
+        weight: [K].
+        stiffness: of the result.
+    """
     count = len(values)
     if count < 4:
-        return np.full(count, np.average(values, weights=weight + 1e-9))
-    second = np.diff(np.eye(count), 2, axis=0)
-    system = np.diag(weight + 1e-6) + stiffness * second.T @ second
-    return np.asarray(np.linalg.solve(system, weight * values))
+        return np.broadcast_to(np.average(values, axis=0, weights=weight + 1e-9), values.shape).copy()
+    main, near, far = np.zeros(count), np.zeros(count), np.zeros(count)
+    for at, factor in enumerate((1.0, -2.0, 1.0)):
+        main[at : count - 2 + at] += factor * factor
+    near[: count - 2] -= 2.0
+    near[1 : count - 1] -= 2.0
+    far[: count - 2] = 1.0
+    d = (weight + 1e-6 + stiffness * main).tolist()
+    e, f = (stiffness * near).tolist(), (stiffness * far).tolist()
+    result = list(weight * values if values.ndim == 1 else weight[:, None] * values)
+    lower, second = [0.0] * count, [0.0] * count
+    for i in range(count):  # factors and forward substitution in one pass
+        if i >= 2:
+            d[i] -= second[i - 2] * second[i - 2] * d[i - 2]
+        if i >= 1:
+            d[i] -= lower[i - 1] * lower[i - 1] * d[i - 1]
+            result[i] = result[i] - lower[i - 1] * result[i - 1]
+        if i >= 2:
+            result[i] = result[i] - second[i - 2] * result[i - 2]
+        if i + 1 < count:
+            above = second[i - 1] * d[i - 1] * lower[i - 1] if i >= 1 else 0.0
+            lower[i] = (e[i] - above) / d[i]
+        if i + 2 < count:
+            second[i] = f[i] / d[i]
+    for i in reversed(range(count)):
+        result[i] = result[i] / d[i]
+        if i + 1 < count:
+            result[i] = result[i] - lower[i] * result[i + 1]
+        if i + 2 < count:
+            result[i] = result[i] - second[i] * result[i + 2]
+    return np.array(result)
