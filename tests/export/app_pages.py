@@ -32,34 +32,13 @@ SAME = [
 ENDS = [(r"\.(?:back\(\)|last\(\)|last!)", ".LAST"), (r"\.(?:front\(\)|first\(\)|first!)", ".FIRST")]
 TEXT = r'"(?:[^"\\\n]|\\.)*"'
 NAMES = [
-    "layer",
-    "layers",
-    "height",
-    "width",
-    "widths",
-    "channel",
-    "channels",
-    "columns",
-    "margin",
-    "memory",
-    "bucket",
-    "held",
-    "widest",
-    "x",
-    "y",
-    "position",
-    "size",
-    "slot",
-    "slots",
-    "token",
-    "begin",
-    "end",
-    "name",
-]
+    "layer", "layers", "height", "width", "widths", "channel", "channels", "columns", "margin", "memory", "bucket",
+    "held", "widest", "x", "y", "position", "size", "slot", "slots", "token", "begin", "end", "name",
+]  # fmt: skip
 NAME = rf"(?:{'|'.join(NAMES)})\b"
 FACTS = [
     TEXT,
-    rf"\b{NAME}(?:\.\w+)? (?:[<>]=?|[!=]=) {NAME}(?:\.\w+)?(?: [-+] \w+)?",
+    rf"\b{NAME}(?:\.\w+)? (?:[<>]=?|[!=]=) (?:0\b|{NAME})(?:\.\w+)?(?: [-+] \w+)?",
     rf"\b(?:held|widest|token) = {NAME}(?:\.\w+|\[\w+\])?",
     r"\(\(value.*deviation",
     r"number\(paper\)",

@@ -104,6 +104,7 @@ SLIPS = [
     (r"slots\.(back\(\)|last\(\)|last!)", "widest"),
     (r"position == size", "position > size"),
     (r"slot > position", "slot >= position"),
+    (r"position > 0", "position >= 0"),
     (r"token == end\b", "token == begin"),
     (r"position\)(;\n|\n)", r"0)\1"),
     (r'"treble"', '"bass"'),
