@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from export.__main__ import main
+from export.bundle import as_read
 from export.target import graph_names
 from runtime.decode import Reading
 from runtime.geometry import Grey
@@ -85,6 +86,12 @@ def test_kotlin_and_swift_do_step_by_step_what_cpp_does() -> None:
     assert float("-1e4") == MASKED and "-1e4" in found[2]
     assert {"width >= columns + margin", "held = memory[bucket]"} <= found[0]
     assert {"position < slots.LAST", "slot > position", "token == end", "token = begin"} <= found[3]
+
+
+def test_a_manifest_says_that_lines_are_cut_only_where_columns_are_seen() -> None:
+    manifest = read_bundle(SHIPPED).manifest
+    assert as_read(manifest.preparation, manifest.io).wide_lines == "pieces"
+    assert as_read(manifest.preparation, replace(manifest.io, columns={})).wide_lines == "narrow"
 
 
 # What somebody might change in one page only.
