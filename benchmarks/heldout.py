@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from PIL.Image import Image
 
 from runtime.errors import OmrError, run_command
-from runtime.image import SPACES_HIGH
 from runtime.metrics import cer, class_table, errors_by_class, note_accuracy, sequence_accuracy, ser
 from runtime.symbols import symbols
 
@@ -56,6 +55,8 @@ class Line(NamedTuple):
 
 def width_in_spaces(image: Image) -> float:
     """Of a framed picture, in staff spaces."""
+    from training.batches import SPACES_HIGH
+
     return image.width / image.height * SPACES_HIGH
 
 

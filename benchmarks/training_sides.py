@@ -113,7 +113,7 @@ def open_lines(setup: Setup) -> Material:
         config = setup.config(str(path))
     lines = open_material(config, tokenizer, 1).lines
     lines.rows = lines.rows.select(range(min(setup.lines, len(lines.rows))))
-    return Material(config, lines, Plan.of(config, lines.widths(), lines.preparation.width_buckets, 1))
+    return Material(config, lines, Plan.of(config, lines.widths(), lines.preparation, 1))
 
 
 class Side(Protocol):

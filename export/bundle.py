@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 
 import cv2
 
+from runtime.columns import understood
 from runtime.engine import Engine
 from runtime.errors import BundleError
-from runtime.image import batch
+from runtime.image import Preparation, batch
 from runtime.io_spec import CHUNK, IOSpec
 from runtime.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, write_bundle
 from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
@@ -104,18 +105,25 @@ def export_bundle(
                 contents |= {path.name: path for path in files.values()}
         picture = cv2.imencode(".png", checks.probe.lines[SELF_TEST_LINE])[1].tobytes()
         manifest = Manifest(
-            name=model_name(loaded.folder), io=spec, preparation=loaded.preparation, artifacts=tuple(artifacts),
+            name=model_name(loaded.folder), io=spec, preparation=as_read(loaded.preparation, spec),
+            text=loaded.tokenizer.text, artifacts=tuple(artifacts),
             tools=tools(), created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             self_test=SelfTest(SELF_TEST, tokens, max_tokens(spec)), source=source(loaded),
         )  # fmt: skip
         sizes = {name: size_of(path) for name, path in contents.items()}
-        loaded.tokenizer.save(Path(folder) / manifest.tokenizer)
-        contents[manifest.tokenizer] = Path(folder) / manifest.tokenizer
+        vocabulary = manifest.text.vocabulary
+        loaded.tokenizer.save(Path(folder) / vocabulary)
+        contents[vocabulary] = Path(folder) / vocabulary
         made_here = {SELF_TEST: picture, CARD: model_card(manifest, loaded, sizes).encode()}
         bundle = write_bundle(out, manifest, {**contents, **made_here})
     if (file := record(loaded, manifest, sizes)) is not None:
         say(f"reading errors, sizes and speeds: {file}")
     return bundle
+
+
+def as_read(preparation: Preparation, spec: IOSpec) -> Preparation:
+    """What a manifest says of a preparation: without columns that the reader understands, no line is cut."""
+    return preparation if understood(spec.columns) else replace(preparation, wide_lines="narrow")
 
 
 def refuse_other_folder(out: Path) -> None:

@@ -36,7 +36,7 @@ def about(manifest: Manifest, loaded: Loaded) -> str:
     parts = [
         f"# {manifest.name}",
         f"Reads one line of printed music in a picture ({spec.height} px high, "
-        f"{preparation.line_space:g} px from staff line to staff line) and writes ABC.",
+        f"{preparation.staff_space:g} px from staff line to staff line) and writes ABC.",
         f"- {manifest.source['parameters'] / 1e6:.2f}M parameters: {params.vision_model_name}, {params.memory} memory, "
         f"{params.n_decoder_layers} decoder layers of width {params.d_model}, {spec.vocab_size} tokens",
         f"- weights: SHA-256 `{manifest.source['weights_sha256']}`",

@@ -97,6 +97,7 @@ def straighten(
     margins: tuple[float, float] = (1.0, 1.0),
     fill: int = WHITE,
     coarse: bool = False,
+    middle: float = 0.5,
 ) -> Grey:
     """The picture of one staff with its lines horizontal and a constant staff space.
 
@@ -104,10 +105,11 @@ def straighten(
         grey: picture the staff was found in.
         staff: where it lies.
         space: staff space of the result in px.
-        height: height of the result in px; the middle line falls on `height / 2`.
+        height: height of the result in px.
         margins: staff spaces kept left and right of the staff's ends.
         fill: value outside the picture.
         coarse: sample half as finely, four times as fast; good enough to look for lines, not to read.
+        middle: the middle line falls on `middle * height`.
 
     Returns:
         uint8 [height, W]. Sampled finer and averaged where the result is smaller than the source.
@@ -118,7 +120,7 @@ def straighten(
     columns = (np.arange(width * finer) + 0.5) / (space * finer) - margins[0]
     x, y, local = staff.at(columns)
     direction = _directions(staff, columns)
-    rows = ((np.arange(height * finer) + 0.5) / finer - height / 2) / space
+    rows = ((np.arange(height * finer) + 0.5) / finer - height * middle) / space
     offset = rows[:, None] * local[None, :]
     map_x = (x[None, :] - offset * direction[1][None, :]).astype(np.float32)
     map_y = (y[None, :] + offset * direction[0][None, :]).astype(np.float32)

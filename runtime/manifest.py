@@ -1,6 +1,6 @@
 """A bundle: one trained model as files that a phone or a laptop runs, and the manifest that describes them.
 
-    manifest.json    sizes, preparation, tokenizer, targets, tool versions, numerics, self-test
+    manifest.json    sizes, preparation, how ids become text, targets, tool versions, numerics, self-test
     checksums.json   SHA-256 of every file, the manifest too
     tokenizer.json, the graphs of each target and precision, the self-test picture, the model card
 
@@ -24,7 +24,7 @@ from typing import Any
 from .errors import BundleError, ConfigError
 from .image import Preparation
 from .io_spec import IOSpec, TensorSpec
-from .tokenizer import Tokenizer, load_tokenizer
+from .tokenizer import TextSpec, Tokenizer, load_tokenizer
 
 __all__ = [
     "Artifact",
@@ -33,11 +33,12 @@ __all__ = [
     "Manifest",
     "SelfTest",
     "TensorSpec",
+    "TextSpec",
     "read_bundle",
     "write_bundle",
 ]
 
-SCHEMA = 1
+SCHEMA = 2  # 1 left out what an app must know to choose a bucket and to turn ids into text
 MANIFEST, CHECKSUMS = "manifest.json", "checksums.json"
 
 
@@ -101,6 +102,7 @@ class Manifest:
         name: of the model, e.g. "pocket".
         io: names, shapes and types of both graphs.
         preparation: how a picture is brought to what the network was trained on.
+        text: how the ids that are read become text.
         artifacts: in the order in which a reader should try them.
         tools: versions of what made it: {"torch": "2.13.0", ..}.
         created: ISO date and time, UTC.
@@ -111,18 +113,18 @@ class Manifest:
     name: str
     io: IOSpec
     preparation: Preparation
+    text: TextSpec
     artifacts: tuple[Artifact, ...]
     tools: dict[str, str]
     created: str
     self_test: SelfTest | None = None
     source: dict[str, Any] = field(default_factory=dict)
-    tokenizer: str = "tokenizer.json"
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, schema first."""
-        parts = {"io": self.io.to_dict(), "preparation": self.preparation.to_dict()}
+        parts = {name: getattr(self, name).to_dict() for name in ("io", "preparation", "text")}
         return {"schema": self.schema, **asdict(self), **parts}
 
     @classmethod
@@ -136,6 +138,7 @@ class Manifest:
         values = dict(data)
         values["io"] = IOSpec.from_dict(data["io"])
         values["preparation"] = Preparation.from_dict(data["preparation"])
+        values["text"] = TextSpec.from_dict(data["text"])
         values["artifacts"] = tuple(Artifact(**entry) for entry in data["artifacts"])
         values["self_test"] = SelfTest(**data["self_test"]) if data.get("self_test") else None
         return cls(**values)
@@ -147,7 +150,7 @@ class Manifest:
     def named_files(self) -> set[str]:
         """Every file the manifest refers to."""
         graphs = {name for artifact in self.artifacts for name in artifact.files.values()}
-        return graphs | {self.tokenizer} | ({self.self_test.picture} if self.self_test else set())
+        return graphs | {self.text.vocabulary} | ({self.self_test.picture} if self.self_test else set())
 
     def choose(self, targets: Collection[str], precision: str | None = None) -> Artifact:
         """The first artifact of one of `targets`, and of `precision` where one is asked for.
@@ -180,7 +183,8 @@ class Bundle:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer the model was trained with."""
-        return load_tokenizer(self.folder / self.manifest.tokenizer)
+        text = self.manifest.text
+        return load_tokenizer(self.folder / text.vocabulary, text)
 
 
 def sha256(path: Path) -> str:

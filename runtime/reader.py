@@ -18,7 +18,7 @@ from .decode import Reading
 from .engine import Floats, Integers, Memory, load_engine
 from .errors import InputError
 from .geometry import Grey, StaffGeometry
-from .image import MARGIN, batch, bucket_for, prepare
+from .image import batch, bucket_for, prepare
 from .joining import join_lines
 from .manifest import read_bundle
 from .orientation import turn, turned_round
@@ -168,9 +168,9 @@ class Reader:
 
     def read_prepared(self, lines: Sequence[Grey]) -> list[Reading]:
         """Reads lines that `runtime.image.prepare` made; those too wide for the network in pieces."""
-        if not understood(self.engine.spec.columns):
+        if self.preparation.wide_lines != "pieces" or not understood(self.engine.spec.columns):
             return self._read_once(lines)[0]
-        most = self.preparation.width_buckets[-1] - MARGIN
+        most = self.preparation.widest_line
         return self._read_in_pieces([pieces(line, self._columns_of, most) for line in lines], self._read_twice)
 
     def _read_in_pieces(

@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer as HubTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from . import abc
 from .abc_staves import join_staves, parse_staves, staff_atoms
-from .errors import BundleError
+from .errors import BundleError, ConfigError
 
 PAD, BEGIN, END = "<|pad|>", "<|begin_of_abc|>", "<|end_of_abc|>"
 SPECIAL = (PAD, BEGIN, END, "<|image|>", "<|text|>")
 
 
+JOINS = ("atoms", "bpe")
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How ids become text, as a manifest says it.
+
+    Attributes:
+        vocabulary: name of the file that holds the tokens, one for each id.
+        begin: id that a reading starts from.
+        end: id that ends it.
+        special: ids that stand for no text, begin and end among them.
+        join: `atoms`: the file's `vocabulary` lists them, and they join as in `runtime.abc.join` (one staff) and
+            `runtime.abc_staves.join_staves` (several). `bpe`: the file is one of the `tokenizers` library, whose
+            decoder joins them.
+    """
+
+    begin: int
+    end: int
+    special: tuple[int, ...]
+    join: str
+    vocabulary: str = "tokenizer.json"
+
+    def __post_init__(self) -> None:
+        if self.join not in JOINS:
+            raise ConfigError(f"text.join is {self.join!r}; use one of {', '.join(JOINS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for a manifest."""
+        return {**asdict(self), "special": list(self.special)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TextSpec:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: another way to join than those known.
+        """
+        return cls(**{**data, "special": tuple(data["special"])})
+
+
 class Tokenizer(Protocol):
     """What a model and a reader need of a tokenizer."""
 
+    text: TextSpec
     pad_id: int
     bos_id: int
     eos_id: int
@@ -56,12 +99,18 @@ class AtomTokenizer:
     """Each atom of the canonical form is a token.
 
     Atoms outside the vocabulary (a decoration nobody has named) are left out.
+
+    Args:
+        vocabulary: the atoms; all that are known without it.
+        text: which ids mean what; by their names without it.
     """
 
-    def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
+    def __init__(self, vocabulary: Sequence[str] | None = None, text: TextSpec | None = None) -> None:
         self.vocabulary = list(vocabulary or atom_vocabulary())
         self.ids = {text: index for index, text in enumerate(self.vocabulary)}
-        self.pad_id, self.bos_id, self.eos_id = self.ids[PAD], self.ids[BEGIN], self.ids[END]
+        special = tuple(self.ids[name] for name in SPECIAL if name in self.ids)
+        self.text = text or TextSpec(self.ids[BEGIN], self.ids[END], special, "atoms")
+        self.pad_id, self.bos_id, self.eos_id = self.ids[PAD], self.text.begin, self.text.end
         self.vocab_size = len(self.vocabulary)
 
     def encode(self, text: str) -> list[int]:
@@ -69,8 +118,7 @@ class AtomTokenizer:
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """The atoms of ids, special ones left out."""
-        known = (self.vocabulary[i] for i in ids if 0 <= i < self.vocab_size)
-        return [text for text in known if text not in SPECIAL]
+        return [self.vocabulary[i] for i in ids if 0 <= i < self.vocab_size and i not in self.text.special]
 
     def decode(self, ids: Sequence[int]) -> str:
         return join_staves(self.texts(ids))
@@ -83,11 +131,13 @@ class AtomTokenizer:
 
 
 class BpeTokenizer:
-    """Byte-pair encoding with LEGATO's special tokens, resolved by name."""
+    """Byte-pair encoding with LEGATO's special tokens, resolved by name where `text` doesn't say which they are."""
 
-    def __init__(self, hub_tokenizer: HubTokenizer) -> None:
+    def __init__(self, hub_tokenizer: HubTokenizer, text: TextSpec | None = None) -> None:
         self.hub = hub_tokenizer
-        self.bos_id, self.eos_id = self._id(BEGIN), self._id(END)
+        special = tuple(i for i, token in sorted(hub_tokenizer.get_added_tokens_decoder().items()) if token.special)
+        self.text = text or TextSpec(self._id(BEGIN), self._id(END), special, "bpe")
+        self.bos_id, self.eos_id = self.text.begin, self.text.end
         pad = hub_tokenizer.token_to_id(PAD)
         self.pad_id = self.eos_id if pad is None else int(pad)
         self.vocab_size = int(hub_tokenizer.get_vocab_size())
@@ -126,18 +176,22 @@ class BpeTokenizer:
         path.write_text(self.hub.to_str(), encoding="utf-8")
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path, text: TextSpec | None = None) -> Tokenizer:
     """Read `tokenizer.json` of either kind.
+
+    Args:
+        path: the file.
+        text: how a bundle's manifest says that its ids become text; without it the file tells.
 
     Raises:
         BundleError: the file isn't one.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        if content.get("type") == "atoms":
-            return AtomTokenizer(content["vocabulary"])
-        return BpeTokenizer(HubTokenizer.from_str(text))
+        written = path.read_text(encoding="utf-8")
+        content = json.loads(written)
+        if (text.join if text else content.get("type")) == "atoms":
+            return AtomTokenizer(content["vocabulary"], text)
+        return BpeTokenizer(HubTokenizer.from_str(written), text)
     except BundleError:
         raise
     except Exception as error:  # tokenizers raises plain Exception

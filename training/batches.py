@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from runtime.errors import InputError
-from runtime.image import POCKET_WIDTHS, Preparation, batch, prepare
+from runtime.errors import ConfigError, InputError
+from runtime.image import POCKET_WIDTHS, Preparation, batch, prepare, window_for
 from runtime.tokenizer import AtomTokenizer, Tokenizer
 
 from .backbone import Backbone, get_backbone
@@ -31,6 +31,9 @@ from .data.degradation.degrade import degrade as degraded
 from .order import Item, Place
 
 IGNORED = -100  # a label that is not learnt; PyTorch's convention
+FRAMINGS = ("staff_space", "height")  # how a configuration says the size of a line's staff
+# Engraved lines reach 4.86 staff spaces above and below the five lines: room for ledger lines, slurs and no text.
+SPACES_HIGH = 96 / 7
 
 
 class Batch(NamedTuple):
@@ -83,14 +86,19 @@ class Sample(NamedTuple):
 
 
 def make_preparation(config: Config) -> Preparation:
-    """How pictures are prepared for a configuration's backbone."""
+    """How pictures are prepared for a configuration's backbone.
+
+    Raises:
+        ConfigError: a setting out of range.
+    """
     data, entry = config.data, get_backbone(config.model.params.vision_model_name)
-    channels = data.channels or entry.image_channels
-    high = 96 / 7 * data.staff_space if data.preparation == "staff_space" else data.img_height
-    buckets = data.width_buckets or default_buckets(entry, high / 96)
+    if data.preparation not in FRAMINGS:
+        raise ConfigError(f"preparation mode {data.preparation!r} is unknown; use one of {', '.join(FRAMINGS)}")
+    space = data.staff_space if data.preparation == "staff_space" else data.img_height / SPACES_HIGH
     return Preparation(
-        mode=data.preparation, height=data.img_height, staff_space=data.staff_space, channels=channels,
-        width_multiple=entry.width_multiple, width_buckets=buckets, whiten=data.whiten,
+        height=data.img_height, staff_space=space, whiten_window=window_for(space) if data.whiten else 0,
+        channels=data.channels or entry.image_channels, width_multiple=entry.width_multiple,
+        width_buckets=data.width_buckets or default_buckets(entry, SPACES_HIGH * space / 96),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from runtime.errors import ConfigError
-from runtime.image import MARGIN
+from runtime.image import Preparation, bucket_for
 
 from .config import Config, CurriculumConfig
 
@@ -49,7 +49,7 @@ class Plan:
 
     Attributes:
         widths: width of each line in px.
-        buckets: widths a batch may have in px, ascending.
+        preparation: of the pictures; a batch has one of its buckets' widths.
         batch_size: lines in a batch (of width `batch_width`, if that is set).
         batch_width: px; other buckets hold as many pixels; 0: each holds `batch_size` lines.
         group: batches that make one step (accumulation times processes).
@@ -58,7 +58,7 @@ class Plan:
     """
 
     widths: Sequence[int]
-    buckets: tuple[int, ...]
+    preparation: Preparation
     batch_size: int
     batch_width: int
     group: int
@@ -66,12 +66,12 @@ class Plan:
     curriculum: CurriculumConfig
 
     @classmethod
-    def of(cls, config: Config, widths: Sequence[int], buckets: tuple[int, ...], processes: int) -> Plan:
+    def of(cls, config: Config, widths: Sequence[int], preparation: Preparation, processes: int) -> Plan:
         training = config.training
         group = training.gradient_accumulation_steps * processes
         return cls(
             widths,
-            buckets,
+            preparation,
             training.batch_size,
             training.batch_width,
             group,
@@ -87,7 +87,7 @@ class Plan:
 
     def bucket(self, width: int) -> int:
         """The bucket of a line."""
-        return next((bucket for bucket in self.buckets if bucket >= width + MARGIN), self.buckets[-1])
+        return bucket_for(width, self.preparation)
 
     def widest(self) -> int:
         """The widest bucket that a line needs in px."""
@@ -98,12 +98,13 @@ class Plan:
         curriculum = self.curriculum
         if step >= curriculum.steps:
             return float("inf")
-        return curriculum.start_width + (self.buckets[-1] - curriculum.start_width) * step / curriculum.steps
+        widest = self.preparation.width_buckets[-1]
+        return curriculum.start_width + (widest - curriculum.start_width) * step / curriculum.steps
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[list[int]]:
         """Batches of one epoch, in whole steps; a line that is too wide yet waits for the next epoch."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.widths))
-        waiting: dict[int, list[int]] = {bucket: [] for bucket in self.buckets}
+        waiting: dict[int, list[int]] = {bucket: [] for bucket in self.preparation.width_buckets}
         group: list[list[int]] = []
         step = first_step
         for index in order.tolist():

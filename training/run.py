@@ -118,7 +118,7 @@ def open_material(config: Config, tokenizer: Tokenizer, processes: int) -> Mater
         raise InputError(f"data set {data.dataset_id!r} has no line this model can hold: {wanted}")
     if len(kept) < len(rows):
         lines.rows = rows.select(kept)
-    plan = Plan.of(config, [widths[row] for row in kept], preparation.width_buckets, processes)
+    plan = Plan.of(config, [widths[row] for row in kept], preparation, processes)
     plan.check()
 
     val = open_split(data.dataset_id, "val", labels)

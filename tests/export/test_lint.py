@@ -85,7 +85,8 @@ def test_a_rule_about_another_format_looks_away() -> None:
 def made(bundle: Bundle, folder: Path, *artifacts: Artifact, **files: bytes) -> Path:
     """A bundle of `bundle`'s sizes with other graphs."""
     manifest = replace(bundle.manifest, artifacts=artifacts, self_test=None)
-    names = {manifest.tokenizer: (bundle.folder / manifest.tokenizer).read_bytes(), **files}
+    vocabulary = manifest.text.vocabulary
+    names = {vocabulary: (bundle.folder / vocabulary).read_bytes(), **files}
     write_bundle(folder, manifest, names)
     return folder
 

@@ -41,6 +41,7 @@ def manifest(weights: tiny.Weights) -> Manifest:
         name="tiny",
         io=spec,
         preparation=preparation,
+        text=AtomTokenizer(VOCABULARY).text,
         artifacts=(Artifact("onnx", "fp32", files, {"encode": {"max_difference": 0.0}}),),
         tools={"onnx": "test"},
         created="2026-01-01T00:00:00+00:00",

@@ -122,18 +122,18 @@ def test_a_framed_line_of_the_right_height_is_not_touched() -> None:
     assert np.array_equal(prepare(line, Preparation()), line)
 
 
-@pytest.mark.parametrize("mode", ["staff_space", "height"])
-def test_a_staff_is_brought_to_its_size_with_its_middle_line_halfway(mode: str) -> None:
+@pytest.mark.parametrize("middle", [0.5, 0.4])
+@pytest.mark.parametrize(("space", "sides"), [(9.0, 1.0), (128 * 7 / 96, 2.5)])
+def test_a_staff_is_brought_to_its_size_and_place(space: float, sides: float, middle: float) -> None:
     page = np.full((500, 900), 255, np.uint8)
     for top in range(200, 300, 20):
         page[top : top + 2, 50:850] = 0
     staff = StaffGeometry(np.array([50.0, 850.0]), np.array([240.5, 240.5]), np.array([20.0, 20.0]))
-    p = Preparation(mode=mode, height=128, staff_space=9.0 if mode == "staff_space" else 0.0)
+    p = Preparation(height=128, staff_space=space, side_spaces=sides, middle_line=middle)
     line = prepare(page, p, staff)
-    space = 9.0 if mode == "staff_space" else 128 * 7 / 96
-    assert line.shape == (128, round((800 / 20 + 2) * space))
+    assert line.shape == (128, round((800 / 20 + 2 * sides) * space))
     dark = np.flatnonzero(line[:, 100:200].mean(axis=1) < 150)
-    expected = 64 + space * np.arange(-2, 3)
+    expected = 128 * middle + space * np.arange(-2, 3)
     assert all(np.abs(dark + 0.5 - row).min() < 1 for row in expected)
     assert all(np.abs(expected - (row + 0.5)).min() < 1.5 for row in dark)
 
@@ -159,15 +159,33 @@ def test_a_line_wider_than_every_bucket_is_scaled_down() -> None:
 def test_buckets_hold_their_lines() -> None:
     p = Preparation(width_buckets=(64, 128))
     assert [bucket_for(width, p) for width in (1, 40, 41, 104, 999)] == [64, 64, 128, 128, 128]
+    assert p.widest_line == 104
+
+
+def test_a_margin_is_the_preparations_own() -> None:
+    p = Preparation(width_buckets=(64, 128), margin=2)
+    assert [bucket_for(width, p) for width in (62, 63, 126)] == [64, 128, 128]
+    assert p.widest_line == 126
+
+
+def test_greys_become_numbers_as_the_preparation_says() -> None:
+    p = Preparation(width_buckets=(64,), paper=200, ink=50, mean=0.0, std=0.5)
+    image, _ = batch([np.full((96, 10), 50, np.uint8)], p)
+    assert (image[..., :10] == 0).all() and (image[..., 10:] == 2).all()
+    shaded = np.full((96, 10), 120, np.uint8)
+    assert (prepare(shaded, p) == 200).all()  # whitened to that paper
+    assert np.array_equal(prepare(shaded, Preparation(whiten_window=0)), shaded)
 
 
 def test_a_preparation_survives_being_stored() -> None:
-    p = Preparation(height=128, staff_space=9.0, width_buckets=(64, 640), whiten=False)
+    p = Preparation(height=128, staff_space=9.0, width_buckets=(64, 640), whiten_window=0, margin=8)
     assert Preparation.from_dict(p.to_dict()) == p
 
 
 BAD_PREPARATIONS = [
-    ({"mode": "size"}, "'size' is unknown"),
+    ({"wide_lines": "folded"}, "wide_lines is 'folded'"),
+    ({"ink": 255, "paper": 0}, "ink is 255 and paper 0"),
+    ({"margin": -1}, "margin is -1"),
     ({"staff_space": 0}, "staff_space is 0"),
     ({"channels": 4}, "channels is 4"),
     ({"width_buckets": []}, "at least one width"),
@@ -181,6 +199,13 @@ BAD_PREPARATIONS = [
 def test_a_preparation_out_of_range_is_one_sentence(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Preparation.from_dict({**Preparation().to_dict(), **change})
+
+
+def test_a_preparation_that_lacks_a_field_is_one_sentence() -> None:
+    """What a manifest leaves out is not guessed."""
+    for name in Preparation().to_dict():
+        with pytest.raises(ConfigError, match=f"preparation lacks '{name}'"):
+            Preparation.from_dict({key: value for key, value in Preparation().to_dict().items() if key != name})
 
 
 def test_pictures_are_read_from_any_name(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from runtime.manifest import Artifact, Bundle, Manifest, SelfTest, read_bundle, 
 from .tiny import TINY
 
 Contents = dict[str, bytes | Path]
+TEXT = {"begin": 1, "end": 2, "special": [0, 1, 2], "join": "atoms", "vocabulary": "tokenizer.json"}
 
 
 def test_what_is_written_is_read(bundle: Bundle, manifest: Manifest) -> None:
@@ -73,14 +74,16 @@ def _cover(sums: Path, name: str, digest: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "has schema 2, this version reads 1"),
+        ({"schema": 1}, "has schema 1, this version reads 2"),
         ({"schema": None}, "has schema None"),
-        ({"io": {"layers": 1}}, "is no manifest of schema 1"),
+        ({"io": {"layers": 1}}, "is no manifest of schema 2"),
         ({"io": 5}, "is no manifest"),
         ({"artifacts": [{"target": "onnx"}]}, "is no manifest"),
         ({"colour": "red"}, "colour"),
-        ({"preparation": {"mode": "shoe"}}, "'shoe' is unknown"),
-        ({"tokenizer": "other.json"}, "no checksum for other.json"),
+        ({"preparation": {"mode": "shoe"}}, "no field 'mode'"),
+        ({"text": {"begin": 1}}, "is no manifest of schema 2"),
+        ({"text": {**TEXT, "join": "glue"}}, "text.join is 'glue'"),
+        ({"text": {**TEXT, "vocabulary": "other.json"}}, "no checksum for other.json"),
     ],
 )
 def test_a_foreign_manifest_is_one_sentence(bundle: Bundle, change: dict[str, object], message: str) -> None:

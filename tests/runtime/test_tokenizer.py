@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import BundleError
-from runtime.tokenizer import SPECIAL, AtomTokenizer, BpeTokenizer, load_tokenizer
+from runtime.tokenizer import SPECIAL, AtomTokenizer, BpeTokenizer, TextSpec, load_tokenizer
 
 LINES = [
     "X:1\nL:1/8\nM:6/8\nK:D clef=bass\n|:{gf}(e3/2f/2) (3gab[CE]2-[CE]|z2:|\n",
@@ -34,6 +35,22 @@ def test_a_saved_tokenizer_reads_back(tokenizer: AtomTokenizer | BpeTokenizer, t
     again = load_tokenizer(tmp_path / "tokenizer.json")
     assert [again.encode(line) for line in LINES] == [tokenizer.encode(line) for line in LINES]
     assert (again.bos_id, again.eos_id, again.pad_id) == (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
+
+
+def test_a_manifest_says_which_ids_mean_what(tokenizer: AtomTokenizer | BpeTokenizer, tmp_path: Path) -> None:
+    """Whatever names they have in the file."""
+    tokenizer.save(tmp_path / "tokenizer.json")
+    stored = TextSpec.from_dict(tokenizer.text.to_dict())
+    assert stored == tokenizer.text
+    assert {stored.begin, stored.end} == {tokenizer.bos_id, tokenizer.eos_id} <= set(stored.special)
+    again = load_tokenizer(tmp_path / "tokenizer.json", replace(stored, begin=9, end=8))
+    assert (again.bos_id, again.eos_id) == (9, 8)
+
+
+def test_special_ids_of_the_manifest_stand_for_no_text() -> None:
+    plain = AtomTokenizer()
+    silent = AtomTokenizer(text=replace(plain.text, special=(*plain.text.special, plain.ids["|"])))
+    assert silent.decode(plain.encode(LINES[1])) == plain.decode(plain.encode(LINES[1])).replace("|[", "[")
 
 
 def test_special_tokens_have_legatos_names() -> None:

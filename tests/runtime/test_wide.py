@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from runtime.metrics import note_accuracy
 from runtime.page import lay_out
 from runtime.reader import Reader
 from runtime.tokenizer import AtomTokenizer
-from runtime.wide import header_end, join_pieces, joined, pieces, smaller_width
+from runtime.wide import ColumnsOf, header_end, join_pieces, joined, pieces, smaller_width
 
 DATA = Path(__file__).parents[1] / "data"
 STRIDE = 8
@@ -187,3 +188,21 @@ def test_what_the_columns_contradict_is_read_again(
     monkeypatch.setattr(reader, "second_look", False)
     [hurried] = reader.read_prepared([strip])
     assert len(hurried.tokens) == 12
+
+
+@pytest.mark.parametrize(("wide_lines", "cut"), [("pieces", 1), ("narrow", 0)])
+def test_a_reader_takes_wide_lines_as_the_manifest_says(
+    wide_lines: str, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut from the first px on that has no room for its margin, or scaled down."""
+    reader, found = Reader(second_look=False), list[Grey]()
+
+    def counted(line: Grey, columns_of: ColumnsOf, most: int) -> list[Grey]:
+        assert most == reader.preparation.widest_line
+        found.extend([line] if line.shape[1] > most else [])
+        return [line]
+
+    monkeypatch.setattr("runtime.reader.pieces", counted)
+    reader.preparation = replace(reader.preparation, wide_lines=wide_lines, width_buckets=(192,))
+    assert len(reader.read_prepared([np.full((96, 192 - 24 + n), 255, np.uint8) for n in (0, 1)])) == 2
+    assert len(found) == cut

@@ -62,7 +62,7 @@ def begin(config: Config, folder: Path) -> Run:
     AcceleratorState._reset_state(reset_partial_state=True)
     torch.manual_seed(config.training.seed)
     preparation = make_preparation(config)
-    plan = Plan.of(config, [preparation.width_buckets[0] - 24] * 4, preparation.width_buckets, 1)
+    plan = Plan.of(config, [preparation.width_buckets[0] - preparation.margin] * 4, preparation, 1)
     return build_run(config, folder, Accelerator(cpu=True), AtomTokenizer(), plan)
 
 

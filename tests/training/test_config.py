@@ -72,6 +72,7 @@ def test_an_unknown_hub_id_is_answered_with_the_names_there_are() -> None:
 def test_width_buckets_follow_the_height_and_suit_the_backbone(tmp_path: Path) -> None:
     tall = load_config([written(tmp_path, STUDY)], ["vision_model_name=resnet50"])
     preparation = make_preparation(tall)
-    assert (preparation.mode, preparation.height, preparation.channels) == ("height", 224, 3)
+    assert (preparation.height, preparation.channels) == (224, 3)
+    assert preparation.staff_space == pytest.approx(224 * 7 / 96)  # the framing of engraved lines, at that height
     assert all(width % 32 == 0 for width in preparation.width_buckets)
     assert preparation.width_buckets[-1] >= 1280 * 224 / 96

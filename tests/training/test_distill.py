@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runtime.errors import OmrError
-from runtime.image import Preparation, batch, prepare
+from runtime.image import Preparation, batch, prepare, window_for
 from runtime.tokenizer import AtomTokenizer
 from training.batches import make_preparation
 from training.checkpoint import load_checkpoint
@@ -105,7 +105,10 @@ def test_a_teachers_picture_is_made_from_the_students(height: int, tolerance: fl
     drawn = [ENGRAVERS.get("verovio").draw(line(3, n, 1 + n), np.random.default_rng(n)).image for n in range(2)]
     own = Preparation(width_buckets=(320, 512, 768))
     buckets = tuple(width * height // 96 for width in (480, 720, 960))
-    other = replace(own, mode="height", height=height, channels=3, width_buckets=buckets)
+    space = height * 7 / 96
+    other = replace(
+        own, height=height, staff_space=space, whiten_window=window_for(space), channels=3, width_buckets=buckets
+    )
     image_BCHW, width_B = (torch.from_numpy(part) for part in batch([prepare(grey, own) for grey in drawn], own))
     expected, widths = batch([prepare(grey, other) for grey in drawn], other)
     found_BCHW, found_B = reprepared(image_BCHW, width_B, own, other)

@@ -136,7 +136,7 @@ COMBINATIONS = [
     wrong("model.params.dense_weight needs model.params.memory=columns; it is grid", "memory=grid"),
     wrong("data.img_height is 97; swin_tiny takes multiples of", "img_height=97", "vision_model_name=swin_tiny"),
     wrong("channels is 2; pictures have 1 or 3", "channels=2"),
-    wrong("staff_space is 0.0; mode staff_space needs a positive number", "data.staff_space=0"),
+    wrong("staff_space is 0.0; expected a positive number of px", "data.staff_space=0"),
     wrong("width_buckets is (512, 256); give at least one width in px, ascending", "width_buckets=[512, 256]"),
     wrong("has no line this model can hold: raise max_seq_len or width_buckets", "max_seq_len=3"),
     wrong("has no line this model can hold: raise max_seq_len or width_buckets", "width_buckets=[8]"),

@@ -7,17 +7,18 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from runtime.image import MARGIN
+from runtime.image import Preparation, bucket_for
 from training.config import CurriculumConfig, OptimizerConfig, SchedulerConfig
 from training.optim import SCHEDULES, AveragedWeights, learning_rate_factor, make_optimizer
 from training.order import Item, Place, Plan, Stream
 
 BEGIN = Place()
+PREPARATION = Preparation(width_buckets=(128, 256, 512, 1024))
 WIDTHS = np.random.default_rng(0).integers(50, 600, 90).tolist()
 
 
 def plan(curriculum: CurriculumConfig = CurriculumConfig(), group: int = 2, width: int = 0) -> Plan:  # noqa: B008 - frozen
-    return Plan(WIDTHS, (128, 256, 512, 1024), 4, width, group, 1, curriculum)
+    return Plan(WIDTHS, PREPARATION, 4, width, group, 1, curriculum)
 
 
 def stream(place: Place = BEGIN, rank: int = 0, processes: int = 1, **options: object) -> list[list[Item]]:
@@ -30,7 +31,7 @@ def rows(items: list[Item]) -> list[int]:
 
 def test_a_batch_holds_lines_of_one_bucket() -> None:
     for items in stream():
-        assert len({next(b for b in (128, 256, 512, 1024) if b >= WIDTHS[item.index] + MARGIN) for item in items}) == 1
+        assert len({bucket_for(WIDTHS[item.index], PREPARATION) for item in items}) == 1
 
 
 @pytest.mark.parametrize("done", [1, 7, 25])

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import pytest
 
-from runtime.image import MARGIN
+from runtime.image import Preparation
 from training.__main__ import main
 from training.batches import Lines, make_preparation
 from training.checkpoint import load_checkpoint
@@ -33,7 +33,7 @@ OPTIONS = (
 def lines() -> datasets.Dataset:
     """Narrow ones of one bar each, all different."""
     drawn = datasets.Dataset.from_list(rows("train", 3 * LINES, 5, 1), features=COLUMNS)
-    narrow = [i for i, picture in enumerate(drawn["image"]) if picture.width / 2 + MARGIN <= WIDTH]
+    narrow = [i for i, picture in enumerate(drawn["image"]) if picture.width / 2 + Preparation().margin <= WIDTH]
     found = drawn.select(narrow[:LINES])
     assert len(set(found["transcription"])) == LINES
     return found

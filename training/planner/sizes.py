@@ -76,7 +76,7 @@ def sizes_of(config: Config, width: int = 0, tokens: int = 0) -> Sizes:
     bucket = next(bucket for bucket in buckets if bucket >= (width or buckets[-1]))
     training = config.training
     return Sizes(
-        lines=Plan.of(config, [], buckets, 1).size(bucket),
+        lines=Plan.of(config, [], preparation, 1).size(bucket),
         height=preparation.height,
         width=bucket,
         tokens=tokens or longest,

@@ -124,10 +124,11 @@ def lesson(config: Config, tokenizer: Tokenizer, device: torch.device, load: Loa
             f"set data.tokenizer_id={loaded.folder / 'tokenizer.json'}"
         )
     preparation = make_preparation(config)
-    if preparation.whiten != loaded.preparation.whiten:
+    whiten = loaded.config.data.whiten
+    if config.data.whiten != whiten:
         raise ConfigError(
-            f"data.whiten is {preparation.whiten}, but teacher {settings.teacher} was trained with "
-            f"{loaded.preparation.whiten}: set data.whiten={str(loaded.preparation.whiten).lower()}"
+            f"data.whiten is {config.data.whiten}, but teacher {settings.teacher} was trained with "
+            f"{whiten}: set data.whiten={str(whiten).lower()}"
         )
     loaded.model.to(device)
     return Teacher(loaded, preparation, settings)

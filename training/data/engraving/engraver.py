@@ -95,7 +95,7 @@ def as_read(page: np.ndarray) -> np.ndarray:
     if staff is None:
         top = (page.shape[0] - HEIGHT) // 2
         return page[top : top + HEIGHT]
-    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten=False), staff)
+    return prepare(page, Preparation(height=HEIGHT, staff_space=STAFF_SPACE, whiten_window=0), staff)
 
 
 ENGRAVERS = Registry("training.data.engraving.engravers", "ENGRAVER", "engraver")
