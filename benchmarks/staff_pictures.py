@@ -191,7 +191,7 @@ def captured(
     if capture == "photo":
         grey, staves = photographed(grey, staves, shape, rng)
     elif capture == "scan":
-        grey, staves = scanned(grey, staves, len(names) == 2, rng)
+        grey, staves = scanned(grey, staves, len(names) == 2 and space > 10, rng)
     elif capture == "small":
         scale = 450 * (2 if shape == "spread" else 1) / grey.shape[1]
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
@@ -334,7 +334,7 @@ def light(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
 def line_picture(engraver: str, sources: list[Source], seed: int, number: int) -> Picture | None:
     """A picture of one line by one of the project's engravers, up to 2,400 px wide; None where it can't be drawn."""
     rng = np.random.default_rng([seed, 1, number])
-    tune: Tune = excerpt(sources, seed, number)[0]
+    tune: Tune = excerpt([source for source in sources if source.simple], seed, number)[0]
     try:
         [drawn] = draw_many(ENGRAVERS.get(engraver), [[tune]], [rng])
     except EngraveError:
@@ -352,6 +352,8 @@ def line_picture(engraver: str, sources: list[Source], seed: int, number: int) -
     staff = shifted(staff, border[2] + (factor - 1) / 2, border[0] + (factor - 1) / 2, factor)
     capture = str(rng.choice(["file", "scan", "photo"]))
     made = captured(grey, [staff], 7 * factor, capture, "band" if capture == "photo" else "line", rng)
+    if not made.staves:
+        return None
     turned = made.turned if rng.random() < 0.3 else 0
     upright = np.ascontiguousarray(np.rot90(made.grey, turned - made.turned))
     return replace(made, grey=upright, turned=turned, kind=f"line {engraver} " + made.kind)

@@ -32,6 +32,13 @@ def turned_round(staff: StaffGeometry, grey: Grey) -> StaffGeometry:
     return StaffGeometry(width - 1 - staff.x[::-1], height - 1 - staff.y[::-1], staff.space[::-1])
 
 
+def is_dark_on_bright(grey: Grey, staff: StaffGeometry) -> bool:
+    """Whether most of what lies around a staff is paper, brighter than the rest."""
+    strip = straighten(grey, staff, 5, 40, (0.0, 0.0))
+    darkest, usual, brightest = np.quantile(strip, (0.02, 0.5, 0.98))
+    return bool(brightest - usual < usual - darkest)
+
+
 def _ends_ratio(grey: Grey, staff: StaffGeometry) -> float:
     """Ink in a clef's width at the beginning, relative to that at the end."""
     space = 7

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .geometry import Grey, StaffGeometry
-from .orientation import UpsideDown, clefs_at_the_end, turn, turned_round
+from .orientation import UpsideDown, clefs_at_the_end, is_dark_on_bright, turn, turned_round
 from .single import complete
 from .staff_lines import first_look
 from .strip import is_interrupted, is_staff, look, shift
@@ -20,10 +20,11 @@ MAX_SEEDS = 160  # of a page, longest first
 MAX_FAILURES = 25  # seeds in a row that are no staff; the shorter ones that follow are none either
 TRACED = 15.0  # px of a staff space; larger staves are traced in the halved page
 MAX_JOIN, MAX_OVERLAP = 24.0, 8.0  # staff spaces between, or shared by, pieces of one staff
-SMALL = 400  # px; pictures no higher than this show one or two lines, with few pixels a staff space
+LINE_HEIGHT = 400  # px of a single line's picture in which faint lines are summed up
 MAX_SIDE = 4_500  # px; of longer pages this much is enough to tell the staff space
 LONG = 25.0  # staff spaces; chance draws no staff of this length
 LINE = 3.0  # times as wide as high: a picture of one line
+PART = 0.6  # of such a picture's width; of a staff that takes less, a part may have been too faint
 BROKEN = 0.7  # of a seed; where less of it shows lines throughout, they are broken
 DARK = 110  # grey of a page that may be white on black
 
@@ -68,12 +69,12 @@ def lay_out(grey: Grey, lies_upside_down: UpsideDown = clefs_at_the_end) -> Layo
         grey: uint8 [H, W], in any of the four orientations, black on white or white on black.
         lies_upside_down: tells it from the page and its staves; without a network, from their ink alone.
     """
-    best = _found(grey, 0)
-    dark = np.median(grey[::8, ::8]) < DARK
+    dark = bool(np.median(grey[::8, ::8]) < DARK)
+    best = _found(grey, 0, dark)
     for page in (255 - grey, grey) if dark else (grey,):
         for turned in (0, 1):
             if (turned or page is not grey) and not (best.convincing and page is grey):
-                best = max(best, _found(turn(page, turned), turned), key=lambda found: found.weight)
+                best = max(best, _found(turn(page, turned), turned, dark), key=lambda found: found.weight)
     if best.staves and lies_upside_down(best.page, best.staves):
         staves = [turned_round(staff, best.page) for staff in best.staves]
         best = _Found(turn(best.page, 2), best.turned + 2, staves)
@@ -100,11 +101,12 @@ class _Found:
         return any(staff.along()[-1] >= LONG for staff in self.staves)
 
 
-def _found(page: Grey, turned: int) -> _Found:
+def _found(page: Grey, turned: int, dark: bool) -> _Found:
     staves = find_staves(page)
-    if len(staves) < 2 and page.shape[1] > LINE * page.shape[0]:
+    seen = max((staff.x[-1] - staff.x[0] for staff in staves), default=0.0)
+    if len(staves) < 2 and page.shape[1] > LINE * page.shape[0] and seen < PART * page.shape[1]:
         staves = [staff for staff in [find_staff(page, staves)] if staff]
-    return _Found(page, turned, staves)
+    return _Found(page, turned, [staff for staff in staves if not dark or is_dark_on_bright(page, staff)])
 
 
 def find_systems(grey: Grey) -> list[System]:
@@ -166,11 +168,11 @@ def find_staff(grey: Grey, seen: Sequence[StaffGeometry] | None = None) -> Staff
     if min(grey.shape) < 16:
         return None
     longest = max(find_staves(grey) if seen is None else seen, key=lambda staff: staff.along()[-1], default=None)
-    if grey.shape[0] > SMALL:
-        return complete(grey, longest)
-    doubled = np.asarray(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    found = complete(doubled, None if longest is None else _scaled(longest, 2.0))
-    return None if found is None else _scaled(found, 0.5)
+    scale = min(2.0, LINE_HEIGHT / grey.shape[0])
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    scaled = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=method), dtype=np.uint8)
+    found = complete(scaled, None if longest is None else _scaled(longest, scale))
+    return None if found is None else _scaled(found, 1 / scale)
 
 
 def staff_space(grey: Grey) -> float | None:
@@ -328,7 +330,9 @@ def _carries_on(left: StaffGeometry, right: StaffGeometry) -> bool:
 
 
 def _covers(staff: StaffGeometry, other: StaffGeometry) -> bool:
-    """Whether the middle of `other` lies within the lines of `staff`."""
+    """Whether the middle of `other`, a staff of about the same size, lies within the lines of `staff`."""
+    if not 0.6 < staff.mean_space / other.mean_space < 1.7:
+        return False
     x, y = float(np.median(other.x)), float(np.median(other.y))
     if not staff.x[0] - staff.mean_space <= x <= staff.x[-1] + staff.mean_space:
         return False

@@ -143,20 +143,28 @@ class Reader:
     def _lies_upside_down(self, page: Grey, staves: Sequence[StaffGeometry]) -> bool:
         """Whether the longest staves begin with a clef when the page is turned round, or else read more surely."""
         some = sorted(staves, key=lambda staff: -staff.along()[-1])[:ASKED]
-        over = turn(page, 2), [turned_round(staff, page) for staff in some]
-        lines = [[prepare(grey, self.preparation, staff) for staff in group] for grey, group in ((page, some), over)]
+        over = [turned_round(staff, page) for staff in some]
+        upright = [prepare(page, self.preparation, staff) for staff in some]
+        turned = [prepare(turn(page, 2), self.preparation, staff) for staff in over]
         if understood(self.engine.spec.columns):
-            here, there = (
-                float(np.mean([clef_at_start(self._columns_of(line[:, :BEGINNING])) for line in group]))
-                for group in lines
-            )
-            if abs(here - there) > 0.5:
-                return there > here
-        here, there = (
-            float(np.mean([reading.log_probability for reading in self._read_once([x[:, :ENOUGH] for x in group])[0]]))
-            for group in lines
-        )
-        return there > here
+            clefs = [
+                float(np.mean([clef_at_start(self._columns_of(line[:, :BEGINNING])) for line in lines]))
+                for lines in (upright, turned)
+            ]
+            if abs(clefs[1] - clefs[0]) > 0.5:
+                return clefs[1] > clefs[0]
+        (fit, sure), (fit_turned, sure_turned) = self._sureness(upright), self._sureness(turned)
+        if fit is None or fit_turned is None:
+            return sure_turned > sure
+        return fit_turned > fit
+
+    def _sureness(self, lines: Sequence[Grey]) -> tuple[float | None, float]:
+        """How well readings agree with the columns, None where that can't be told, and how sure the decoder was."""
+        readings, seen = self._read_once([line[:, :ENOUGH] for line in lines])
+        fits = [self._fit(reading, columns) for reading, columns in zip(readings, seen, strict=True)]
+        told = [fit / (len(r.tokens) + 1) for fit, r in zip(fits, readings, strict=True) if fit is not None]
+        sure = float(np.mean([reading.log_probability for reading in readings]))
+        return (float(np.mean(told)) if told else None), sure
 
     def read_lines(self, crops: Sequence[Grey]) -> list[str]:
         """Reads pictures that show one line each: canonical ABC of each.

@@ -42,7 +42,14 @@ def complete(grey: Grey, found: StaffGeometry | None) -> StaffGeometry | None:
     if traced is None or not is_staff(traced.strip, sixth=1.0, steady=0.0):
         return found
     staff = traced.staff
-    return staff if found is None or staff.along()[-1] > found.along()[-1] else found
+    return staff if found is None or (staff.along()[-1] > found.along()[-1] and _continues(staff, found)) else found
+
+
+def _continues(staff: StaffGeometry, part: StaffGeometry) -> bool:
+    """Whether a staff runs along a part of it."""
+    middle = float(part.x.mean())
+    off = np.interp(middle, staff.x, staff.y) - np.interp(middle, part.x, part.y)
+    return bool(abs(off) < 0.5 * part.mean_space)
 
 
 def summed(grey: Grey) -> StaffGeometry | None:

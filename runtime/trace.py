@@ -60,13 +60,13 @@ def trace(grey: Grey, seed: StaffGeometry, certain: bool = False) -> Traced | No
             known = (known[0] - ends[0], known[1] - ends[0])
         gained = ends[1] - ends[0] - float(staff.along()[-1])
         # A strip that was looked at once is that of the guess, whose staff spaces may be a little larger or smaller.
-        start, stop = np.interp(ends, guess.along(), longer.along()).tolist()
-        staff = resampled(longer, start, stop)
+        start, stop = (float(np.interp(end, guess.along(), longer.along())) for end in ends)
+        staff, shown = resampled(longer, start, stop), strip.part(*ends)
         if gained < 0.5 and (settled or moved <= STRAIGHT):
             break
         settled = gained < 0.5
         grown = min(2 * grown, 48.0) if gained > 0.8 * grown else 8.0
-    return Traced(staff, strip.part(*ends))
+    return Traced(staff, shown)
 
 
 def resampled(staff: StaffGeometry, start: float = 0.0, stop: float | None = None) -> StaffGeometry:
