@@ -205,7 +205,8 @@ def captured(
     seen = [visible(staff, grey.shape) for staff in staves]
     whole = [staff for staff, all_of_it in seen if staff is not None and all_of_it]
     partly = [staff for staff, all_of_it in seen if staff is not None and not all_of_it]
-    turned = int(rng.integers(4)) if capture in ("photo", "scan") or rng.random() < 0.3 else 0
+    # Odd crops are cut out on a screen, where the page stands upright; many hold no clef that could tell.
+    turned = int(rng.integers(4)) if shape != "crop" and (capture in ("photo", "scan") or rng.random() < 0.3) else 0
     return Picture(np.ascontiguousarray(np.rot90(grey, turned)), whole, partly, turned, " ".join(names))
 
 

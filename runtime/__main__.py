@@ -125,6 +125,8 @@ def read_file(reader: Reader, path: Path, overlays: bool = False) -> ReadFile:
         seconds = time.perf_counter() - start
         found = f"{len(page.systems)} systems" if page else "no staff"
         _say(f"{path} page {number}: {found}, {seconds:.1f} s")
+        for note in page.notes if page else ():
+            _say(f"{path} page {number}: note: {note}")
         pages.append((number, page, seconds))
         if page and overlays:
             pictures.append(png(grey, page))
@@ -184,6 +186,7 @@ def page_object(path: Path, number: int, page: Page | None, seconds: float) -> d
         "abc": read.abc,
         "seconds": round(seconds, 3),
         "turned": 90 * read.turned,
+        "notes": list(read.notes),
         "systems": [{"box": s.box, "abc": s.abc, "confidence": round(s.confidence, 4)} for s in read.systems],
     }
 

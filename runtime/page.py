@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from .geometry import Grey, StaffGeometry
+from .left_out import notes_on
 from .orientation import UpsideDown, clefs_at_the_end, is_dark_on_bright, turn, turned_round
 from .single import complete
 from .staff_lines import first_look
@@ -50,7 +51,7 @@ class Layout:
         grey: the page after turning.
         turned: quarter turns clockwise that brought it up, 0 to 3.
         systems: in reading order; empty where there is no staff.
-        notes: sentences on what was left out.
+        notes: sentences on staves that are too small to be read surely, or that may have been left out.
     """
 
     grey: Grey
@@ -77,8 +78,11 @@ def lay_out(grey: Grey, lies_upside_down: UpsideDown = clefs_at_the_end) -> Layo
                 best = max(best, _found(turn(page, turned), turned, dark), key=lambda found: found.weight)
     if best.staves and lies_upside_down(best.page, best.staves):
         staves = [turned_round(staff, best.page) for staff in best.staves]
-        best = _Found(turn(best.page, 2), best.turned + 2, staves)
-    return Layout(best.page, best.turned, tuple(as_systems(best.staves)), ())
+        doubtful = [turned_round(staff, best.page) for staff in best.doubtful]
+        best = _Found(turn(best.page, 2), best.turned + 2, staves, doubtful)
+    systems = tuple(as_systems(best.staves))
+    notes = notes_on(best.page, [system.staves[0] for system in systems], best.doubtful)
+    return Layout(best.page, best.turned, systems, tuple(notes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,7 @@ class _Found:
     page: Grey
     turned: int
     staves: list[StaffGeometry]
+    doubtful: list[StaffGeometry]
 
     @property
     def weight(self) -> float:
@@ -102,11 +107,11 @@ class _Found:
 
 
 def _found(page: Grey, turned: int, dark: bool) -> _Found:
-    staves = find_staves(page)
+    staves, doubtful = search(page)
     seen = max((staff.x[-1] - staff.x[0] for staff in staves), default=0.0)
     if len(staves) < 2 and page.shape[1] > LINE * page.shape[0] and seen < PART * page.shape[1]:
         staves = [staff for staff in [find_staff(page, staves)] if staff]
-    return _Found(page, turned, [staff for staff in staves if not dark or is_dark_on_bright(page, staff)])
+    return _Found(page, turned, [staff for staff in staves if not dark or is_dark_on_bright(page, staff)], doubtful)
 
 
 def find_systems(grey: Grey) -> list[System]:
@@ -184,23 +189,33 @@ def staff_space(grey: Grey) -> float | None:
 
 def find_staves(grey: Grey) -> list[StaffGeometry]:
     """All five-line staves of an upright page, from top to bottom."""
+    return search(grey)[0]
+
+
+def search(grey: Grey) -> tuple[list[StaffGeometry], list[StaffGeometry]]:
+    """All five-line staves of an upright page from top to bottom, and what looks like parts of others."""
     if min(grey.shape) < 16:
-        return []
+        return [], []
     pages = Sizes(grey)
-    pieces = _pieces(grey, pages)
+    pieces, failed = _pieces(grey, pages)
     whole = {id(piece.staff): piece for piece in pieces}
     together = _joined([piece.staff for piece in pieces], pages)
     joined = [whole.get(id(staff)) or pages.trace(staff, certain=True) for staff in together]
+    good = [t.staff for t in joined if t and t.staff.along()[-1] >= MIN_LENGTH and is_staff(t.strip)]
+    failed += [t.staff for t in joined if t and not any(t.staff is staff for staff in good)]
     staves: list[StaffGeometry] = []
-    for traced in sorted((t for t in joined if t), key=lambda t: -t.staff.along()[-1]):
-        if is_staff(traced.strip) and not any(_covers(longer, traced.staff) for longer in staves):
-            staves.append(traced.staff)
-    return _by_rows(_plausible(staves))
+    for staff in sorted(_without_ghosts(good), key=lambda staff: -staff.along()[-1]):
+        if not any(_covers(longer, staff, 0.0) for longer in staves):
+            staves.append(staff)
+    staves = _by_rows(_plausible(staves))
+    doubtful = [part for part in failed if not any(_covers(staff, part) for staff in staves)]
+    return staves, doubtful
 
 
-def _pieces(grey: Grey, pages: Sizes) -> list[Traced]:
-    """What the seeds of a page are part of."""
+def _pieces(grey: Grey, pages: Sizes) -> tuple[list[Traced], list[StaffGeometry]]:
+    """What the seeds of a page are part of, and the seeds that are part of nothing."""
     pieces: list[Traced] = []
+    failed: list[StaffGeometry] = []
     failures = 0
     seeds = first_look(grey)[:MAX_SEEDS]
     for seed in [*chained(seeds), *seeds]:
@@ -212,11 +227,13 @@ def _pieces(grey: Grey, pages: Sizes) -> list[Traced]:
         if traced is not None and not any(_covers(piece.staff, traced.staff) for piece in pieces):
             pieces.append(traced)
             failures = 0
-        else:
-            failures += 1
+            continue
+        failures += 1
+        if traced is None:
+            failed.append(seed)
         if failures > MAX_FAILURES:
             break
-    return pieces
+    return pieces, failed
 
 
 class Sizes:
@@ -329,9 +346,19 @@ def _carries_on(left: StaffGeometry, right: StaffGeometry) -> bool:
     return bool(abs(y_left - y_right) < 0.6 * left.mean_space)
 
 
-def _covers(staff: StaffGeometry, other: StaffGeometry) -> bool:
-    """Whether the middle of `other`, a staff of about the same size, lies within the lines of `staff`."""
-    if not 0.6 < staff.mean_space / other.mean_space < 1.7:
+def _without_ghosts(staves: list[StaffGeometry]) -> list[StaffGeometry]:
+    """Without staves half as large inside others: sharpening draws a ghost between each two lines."""
+
+    def is_ghost(staff: StaffGeometry, other: StaffGeometry) -> bool:
+        wide = other.x[-1] - other.x[0] > 0.5 * (staff.x[-1] - staff.x[0])
+        return bool(wide and 1.7 < other.mean_space / staff.mean_space < 2.3 and _covers(other, staff, 0.0))
+
+    return [staff for staff in staves if not any(is_ghost(staff, other) for other in staves)]
+
+
+def _covers(staff: StaffGeometry, other: StaffGeometry, alike: float = 0.6) -> bool:
+    """Whether the middle of `other` lies within the lines of `staff`, one being at least `alike` times the other."""
+    if not alike < staff.mean_space / other.mean_space < 1 / max(alike, 1e-9):
         return False
     x, y = float(np.median(other.x)), float(np.median(other.y))
     if not staff.x[0] - staff.mean_space <= x <= staff.x[-1] + staff.mean_space:
@@ -340,12 +367,10 @@ def _covers(staff: StaffGeometry, other: StaffGeometry) -> bool:
 
 
 def _plausible(staves: list[StaffGeometry]) -> list[StaffGeometry]:
-    """Long enough, and of a size with the longest one."""
-    if not staves:
-        return []
-    longest = max(staves, key=lambda staff: staff.along()[-1])
-    return [
-        staff
-        for staff in staves
-        if staff.along()[-1] >= MIN_LENGTH and 0.5 < staff.mean_space / longest.mean_space < 2
-    ]
+    """Those of the size that most of the page has, and up to twice as large or small."""
+
+    def alike(staff: StaffGeometry) -> list[StaffGeometry]:
+        return [other for other in staves if 0.5 < other.mean_space / staff.mean_space < 2]
+
+    sizes = [alike(staff) for staff in staves]
+    return max(sizes, key=lambda some: sum(s.along()[-1] * (s.x[-1] - s.x[0]) for s in some), default=[])
