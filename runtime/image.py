@@ -141,7 +141,7 @@ def prepare(line_grey: Grey, p: Preparation, staff: StaffGeometry | None = None)
     Args:
         line_grey: picture; with `staff` it may be the whole page.
         p: what the network was trained on.
-        staff: where the staff lies (`runtime.page.find_staff` or `find_systems`). The line is then
+        staff: where the staff lies (`runtime.staves.find_staff` or `find_staves`). The line is then
             straightened along it, with the middle line on `middle_line * height`. Without it the picture counts as
             framed already and is only scaled to the height: right for pictures we engraved ourselves.
 

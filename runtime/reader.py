@@ -22,8 +22,9 @@ from .image import batch, bucket_for, prepare
 from .joining import join_lines
 from .manifest import read_bundle
 from .orientation import turn, turned_round
-from .page import Layout, find_staff, lay_out
+from .page import Layout, lay_out
 from .search import Search
+from .staves import find_staff
 from .wide import joined, pieces, smaller_width
 
 SHIPPED = Path(__file__).parent / "bundles" / "pocket"

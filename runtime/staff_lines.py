@@ -8,7 +8,7 @@ one of them and lines that a printer made of dots are whole again. Neighbouring 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +24,7 @@ MAX_COLUMNS = 700  # looked at in each size of the page; a staff is hundreds of 
 LEAST_SIDE = 64  # px; a smaller page shows no staff of SPACES
 MIN_SEED_LENGTH = 3.0  # staff spaces
 MIN_HITS = 4
+GAP = 24.0  # staff spaces between seeds of one staff
 MIN_DENSITY = 0.12  # share of a seed's columns that show five strokes
 
 
@@ -203,3 +204,33 @@ def _components(hits: Hits, space: float) -> Iterator[tuple[float, StaffGeometry
         scale = float(np.cos(np.arctan(slope)))  # a column crosses a tilted staff at a slant
         fitted = StaffGeometry(ends, middle + slope * (ends - x.mean()), np.full(2, np.median(local) * scale))
         yield float(seen * hits.step / space), fitted
+
+
+def chained(seeds: Sequence[StaffGeometry]) -> list[StaffGeometry]:
+    """Seeds that carry on one another put together, longest first. Each has two knots."""
+    if not seeds:
+        return []
+    left, right = (np.array([[seed.x[end], seed.y[end]] for seed in seeds]) for end in (0, -1))
+    space = np.array([seed.mean_space for seed in seeds])
+    slope = (right[:, 1] - left[:, 1]) / (right[:, 0] - left[:, 0])
+    gap = (left[None, :, 0] - right[:, None, 0]) / space[:, None]
+    middle = (left[None, :, 0] + right[:, None, 0]) / 2
+    before = right[:, None, 1] + slope[:, None] * (middle - right[:, None, 0])
+    after = left[None, :, 1] + slope[None, :] * (middle - left[None, :, 0])
+    fits = (np.abs(before - after) < 0.4 * space[:, None]) & (np.abs(space[None] / space[:, None] - 1) < 0.12)
+    gap[~fits | (gap < -2) | (gap > GAP)] = np.inf
+    after_of: dict[int, int] = {}
+    for number in np.argsort(gap, axis=None)[: np.isfinite(gap).sum()]:
+        first, then = divmod(int(number), len(seeds))
+        if first != then and first not in after_of and then not in after_of.values():
+            after_of[first] = then
+    chains = []
+    for first in set(range(len(seeds))) - set(after_of.values()):
+        members = [first]
+        while members[-1] in after_of:
+            members.append(after_of[members[-1]])
+        knots = np.concatenate([[left[n], right[n]] for n in members])
+        ascending = np.concatenate([[True], np.diff(np.maximum.accumulate(knots[:, 0])) > 0])
+        x, y = knots[ascending].T
+        chains.append(StaffGeometry(x, y, np.repeat(space[members], 2)[ascending]))
+    return sorted(chains, key=lambda chain: -float(chain.along()[-1]))

@@ -166,10 +166,10 @@ def shift(strip: Strip) -> int:
     """
     clear = _clear(strip)
     rows = _rows(strip.ridge, tuple(range(-4, 5)))[:, clear].mean(axis=1)
-    padded = np.concatenate([[rows[0]], rows, [rows[-1]]])
+    padded = np.concatenate([[0.0], rows, [0.0]])
     five = np.array([rows[k : k + 5].mean() - 0.5 * (padded[k] + padded[k + 6]) for k in range(5)])
     best = int(five.argmax()) - 2
-    return best if five[best + 2] > five[2] + 0.15 * max(float(rows.max()), 1e-6) else 0
+    return best if five[best + 2] > five[2] + 0.05 * max(float(rows.max()), 1e-6) else 0
 
 
 def _clear(strip: Strip) -> NDArray[np.bool_]:
@@ -206,4 +206,4 @@ def is_staff(strip: Strip, sixth: float = 0.6, steady: float = 0.35) -> bool:
     if beyond.mean(axis=1).max() < sixth * usual:
         return True
     usual = float(np.median(lines[:, clear].mean(axis=1)))
-    return bool(beyond[:, clear].mean(axis=1).max() < 0.3 * usual)
+    return bool(beyond[:, clear].mean(axis=1).max() < 0.65 * usual)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from runtime.geometry import StaffGeometry, straighten
 from runtime.image import Preparation, load_pages, prepare
 from runtime.orientation import turn
-from runtime.page import find_staff, find_staves, find_systems, lay_out, staff_space
+from runtime.page import find_systems, lay_out
+from runtime.staves import find_staff, find_staves, staff_space
 
 from .drawn_page import DrawnStaff, Grey, draw_page
 from .photograph import Points, photograph
@@ -173,7 +174,17 @@ def text_page() -> Grey:
     return page
 
 
+def table() -> Grey:
+    """Five columns of a table in a box, and five rows."""
+    page = np.full((1200, 900), 255, np.uint8)
+    for line in range(6):
+        page[100 + 40 * line : 102 + 40 * line, 100:800] = 0
+        page[100:302, 100 + 140 * line : 102 + 140 * line] = 0
+    return page
+
+
 WITHOUT_STAFF = {
+    "table": table(),
     "white": np.full((800, 600), 255, np.uint8),
     "black": np.zeros((800, 600), np.uint8),
     "noise": np.random.default_rng(0).integers(0, 256, (800, 600)).astype(np.uint8),
@@ -198,3 +209,106 @@ def test_five_ruled_lines_are_a_staff() -> None:
 def test_odd_shapes_have_no_staff(shape: tuple[int, int], level: int) -> None:
     assert lay_out(np.full(shape, level, np.uint8)).systems == ()
     assert staff_space(np.full(shape, level, np.uint8)) is None
+
+
+def dotted(page: Grey, pitch: int) -> Grey:
+    """Staff lines, 24 px apart, as a laser printer draws thin grey ones: dots every `pitch` px."""
+    page = page.copy()
+    lines = (page < 128).mean(axis=1) > 0.5
+    gaps = np.arange(page.shape[1]) % pitch >= pitch // 2
+    thin = np.zeros_like(page, bool)
+    thin[lines] = cv2.erode(page, np.ones((9, 1), np.uint8), iterations=1)[lines] < 128
+    solid = cv2.dilate(page, np.ones((9, 1), np.uint8)) < 128
+    page[thin & ~solid & gaps[None]] = 255
+    return np.asarray(cv2.GaussianBlur(page, (0, 0), 0.8), np.uint8)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("pitch", [5, 7, 9])
+def test_halftoned_staff_lines_do_not_turn_a_page(pitch: int, quarters: int) -> None:
+    page, drawn = draw_page(5, 24.0)
+    layout = lay_out(turn(dotted(page, pitch), quarters))
+    assert (layout.turned + quarters) % 4 == 0
+    assert len(layout.systems) == len(drawn)
+
+
+@pytest.mark.parametrize("quarters", [0, 1])
+def test_white_on_black_is_read_as_black_on_white(quarters: int) -> None:
+    page, drawn = draw_page(4, 11.0)
+    layout = lay_out(turn(255 - page, quarters))
+    assert np.array_equal(layout.grey, page)
+    assert len(layout.systems) == len(drawn)
+
+
+def test_the_left_page_of_a_spread_comes_first() -> None:
+    pages = [draw_page(count, 9.0, seed, length=60.0)[0] for seed, count in enumerate((4, 5))]
+    missing = pages[1].shape[0] - pages[0].shape[0]
+    left = cv2.copyMakeBorder(pages[0], 0, missing, 0, 0, cv2.BORDER_CONSTANT, value=(255,))
+    systems = lay_out(np.hstack([left, pages[1]])).systems
+    assert len(systems) == 9
+    assert all(system.box[2] < left.shape[1] for system in systems[:4])
+    assert all(system.box[0] > left.shape[1] for system in systems[4:])
+
+
+def test_staves_on_one_row_are_read_from_the_left() -> None:
+    page, _ = draw_page(3, 9.0, length=70.0)
+    coda, _ = draw_page(1, 9.0, seed=4, length=30.0)
+    page = np.hstack([page, np.full((page.shape[0], 380), 255, np.uint8)])
+    page[-coda.shape[0] :, -coda.shape[1] :] = np.minimum(page[-coda.shape[0] :, -coda.shape[1] :], coda)
+    boxes = [system.box for system in lay_out(page).systems]
+    assert len(boxes) == 4 and boxes[3][0] > boxes[2][2]
+
+
+def test_a_small_figure_in_a_large_page_of_text_is_found() -> None:
+    page = np.full((2400, 1800), 255, np.uint8)
+    for row in range(80):
+        if not 20 < row < 40:
+            words = "of the theme that the second violin takes up again in the next bars, as the figure shows"
+            cv2.putText(page, words, (60, 40 + 30 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0,), 1, cv2.LINE_AA)
+    figure, drawn = draw_page(2, 7.0, length=60.0)
+    page[700 : 700 + figure.shape[0], 500 : 500 + figure.shape[1]] = figure
+    systems = lay_out(page).systems
+    assert len(systems) == len(drawn)
+    assert all(abs(system.box[0] - 500 - truth.left) < 7 for system, truth in zip(systems, drawn, strict=True))
+
+
+@pytest.mark.parametrize("space", [3.5, 4.0, 4.6])
+def test_small_staves_are_found_and_said_to_be_small(space: float) -> None:
+    page, drawn = draw_page(4, space)
+    layout = lay_out(page)
+    assert len(layout.systems) == len(drawn)
+    [note] = layout.notes
+    assert "4 of 4 staves have only" in note and "px from line to line" in note
+
+
+def test_a_gap_with_ink_between_staves_is_said() -> None:
+    page, drawn = draw_page(5, 10.0)
+    middle = round(drawn[2].middle)
+    for line in (-20, -10, 0, 10, 20):
+        page[middle + line - 2 : middle + line + 3, :] = 255  # the notes stay, the lines are gone
+    layout = lay_out(page)
+    assert len(layout.systems) == 4
+    assert any("between staff 2 and staff 3" in note for note in layout.notes)
+    empty, _ = draw_page(5, 10.0)
+    empty[middle - 60 : middle + 60] = 255
+    assert lay_out(empty).notes == ()
+
+
+def ledger_page() -> tuple[Grey, DrawnStaff]:
+    """A staff under which nearly every column holds four ledger lines."""
+    page, [drawn] = draw_page(1, 12.0, length=60.0, apart=22.0)
+    x = round(drawn.left) + 8 * 12
+    while x < drawn.right - 40:
+        for line in range(3, 7):
+            row = round(drawn.middle + line * 12)
+            page[row : row + 2, x : x + 22] = 0
+        centre = (x + 11, round(drawn.middle + 6 * 12))
+        cv2.ellipse(page, centre, (8, 5), -20, 0, 360, (0,), -1)
+        x += 28
+    return page, drawn
+
+
+def test_ledger_lines_are_not_taken_for_staff_lines() -> None:
+    page, drawn = ledger_page()
+    [staff] = find_staves(page)
+    assert errors(staff, drawn)[0] < 0.1
