@@ -7,8 +7,9 @@
 Two families of sets: one simple voice (`clean`, `photo`, `font`, `abcm2ps`, `musescore`), and the whole notation with
 clutter beside it (`wide`, `wide_phone`, ...). The lines are built on first use (seed 2026, tunes of the test split, 1
 to 8 bars uniformly) in `--data`. Every picture is brought to 7 px a staff space by the reader's own staff finder,
-except our own engraver's clean ones, which are drawn so. A bundle reads as `omr-transcribe` does; `--once` leaves its
-second look out. A checkpoint is read by PyTorch, once, and lines wider than its widest bucket are scaled down.
+except our own engraver's clean ones, which are drawn so. A bundle reads each picture through `omr-transcribe`, from a
+file, as users do; what that refuses counts as empty. A checkpoint is read by PyTorch, once, and lines wider than its
+widest bucket are scaled down.
 Percentages over atoms: SER, sequence accuracy; CER over characters; the last line is JSON.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +43,8 @@ SETS = {  # name -> engraver, degradation, mix
     "wide_abcjs": ("abcjs", "clean", "heldout"),
 }
 SEED, SIZE = 2026, 1000
+TOGETHER = 100  # files in one run of the command
+EMPTY = "X:1\nL:1/8\nK:C\n"
 LONG = 289  # staff spaces: a longer line is wider than the widest bucket of `pocket`, 2048 px, with its margin
 
 
@@ -85,26 +89,37 @@ def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[Line]:
     return [Line(r.name, r.reference, r.abc, spaces[r.name]) for r in readings]
 
 
-def read_bundle(bundle: Path, folder: Path, limit: int, once: bool) -> list[Line]:
-    """A set's lines read by a bundle."""
-    import numpy as np
+def read_bundle(bundle: Path, folder: Path, limit: int) -> list[Line]:
+    """A set's lines read by the command that users run, each from a file of its own; refused ones are empty."""
+    from tempfile import TemporaryDirectory
+
     from tqdm import tqdm
 
-    from runtime.image import prepare
-    from runtime.reader import Reader
     from training.data.dataset.build import open_dataset
 
-    reader = Reader(bundle, second_look=not once)
     rows = open_dataset(folder)["test"]
     rows = rows.select(range(min(limit or len(rows), len(rows))))
     out = []
-    for start in tqdm(range(0, len(rows), 8), unit="batch", desc="reading"):
-        part = rows.select(range(start, min(start + 8, len(rows))))
-        lines = [prepare(np.array(row["image"].convert("L")), reader.preparation) for row in part]
-        for row, reading in zip(part, reader.read_prepared(lines), strict=True):
-            abc, spaces = reader.tokenizer.decode(reading.tokens), width_in_spaces(row["image"])
-            out.append(Line(row["filename"], row["transcription"], abc, spaces))
+    with TemporaryDirectory() as pictures:
+        for start in tqdm(range(0, len(rows), TOGETHER), unit="run", desc="omr-transcribe"):
+            part = rows.select(range(start, min(start + TOGETHER, len(rows))))
+            names = [f"{start + number}.png" for number in range(len(part))]
+            for name, row in zip(names, part, strict=True):
+                row["image"].convert("L").save(Path(pictures) / name)
+            found = transcribed(bundle, [Path(pictures) / name for name in names])
+            for name, row in zip(names, part, strict=True):
+                spaces = width_in_spaces(row["image"])
+                out.append(Line(row["filename"], row["transcription"], found.get(name, EMPTY), spaces))
     return out
+
+
+def transcribed(bundle: Path, pictures: list[Path]) -> dict[str, str]:
+    """ABC by file name, as `omr-transcribe --json` prints it; without those that it refuses."""
+    command = [sys.executable, "-m", "runtime", "--json", "--bundle", str(bundle), *map(str, pictures)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in (0, 2):
+        raise OmrError(f"omr-transcribe ended with {done.returncode}: {done.stderr[-500:]}")
+    return {Path(page["path"]).name: page["abc"] for page in map(json.loads, done.stdout.splitlines())}
 
 
 def report(name: str, lines: list[Line]) -> dict[str, Any]:
@@ -155,7 +170,6 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=0, help="lines of each set; 0: all")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write every reading and reference as JSON lines")
     parser.add_argument("--convert", action="store_true", help="also write every reading as MusicXML and MIDI")
-    parser.add_argument("--once", action="store_true", help="a bundle reads no line a second time")
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="a --dump of another model: how many readings agree"
     )
@@ -168,7 +182,7 @@ def main() -> int:
     for name in args.set:
         data = built(args.data, name)
         lines = (
-            read_bundle(args.model, data, args.limit, args.once)
+            read_bundle(args.model, data, args.limit)
             if is_bundle
             else read_checkpoint(args.model, data, args.limit)
         )
