@@ -64,9 +64,9 @@ test-lowest: $(LOWEST)/.all  ## fast tests with the lowest versions that pyproje
 	$(LOWEST)/bin/python -m pytest -n 2 tests/runtime tests/training/test_backbones.py tests/training/test_model.py \
 	tests/training/test_loop.py tests/training/test_checkpoint.py tests/export/test_graphs.py $(ARGS)
 
-test-phones: setup-phones  ## a small case of each phone's format: Core ML (evaluated here), TFLite, ExecuTorch
-	$(BIN)/python -m pytest -n 2 tests/export/test_coreml.py tests/export/test_phone_targets.py \
-	tests/export/test_lint_formats.py $(ARGS)
+test-phones: setup-phones  ## a small case of each phone format: Core ML (evaluated here), TFLite, ExecuTorch
+	$(BIN)/python -m pytest -n 2 tests/export/test_coreml.py tests/export/test_static_coreml.py \
+	tests/export/test_phone_targets.py tests/export/test_lint_formats.py $(ARGS)
 
 test-slow: setup  ## the slow tests, hours of them; goes on after those that docs/measured/slow.jsonl says have passed
 	$(BIN)/python -m pytest -m slow --slow-log docs/measured/slow.jsonl $(ARGS)
