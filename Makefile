@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := build/lowest
 PAGE ?= tests/data/demo.png
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-cluster setup-engravers setup-phones demo test test-slow export-table check docs wheel lock clean
+.PHONY: help setup setup-cluster setup-engravers setup-phones demo test test-lowest test-phones test-slow export-table check docs wheel lock lock-lowest clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +54,20 @@ demo: $(VENV)/.base  ## read a page with the shipped model: ABC, MusicXML, MIDI 
 test: setup  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
+$(LOWEST)/.all: requirements-lowest.lock
+	@echo "installing the lowest versions into $(LOWEST), one to three minutes"
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --requirement requirements-lowest.lock
+	@touch $@
+
+test-lowest: $(LOWEST)/.all  ## fast tests with the lowest versions that pyproject.toml allows, but for torch
+	$(LOWEST)/bin/python -m pytest -n 2 tests/runtime tests/training/test_backbones.py tests/training/test_model.py \
+	tests/training/test_loop.py tests/training/test_checkpoint.py tests/export/test_graphs.py $(ARGS)
+
+test-phones: setup-phones  ## a small case of each phone format: Core ML (evaluated here), TFLite, ExecuTorch
+	$(BIN)/python -m pytest -n 2 tests/export/test_coreml.py tests/export/test_static_coreml.py \
+	tests/export/test_phone_targets.py tests/export/test_lint_formats.py $(ARGS)
+
 test-slow: setup  ## the slow tests, hours of them; goes on after those that docs/measured/slow.jsonl says have passed
 	$(BIN)/python -m pytest -m slow --slow-log docs/measured/slow.jsonl $(ARGS)
 
@@ -74,6 +89,16 @@ lock:  ## write requirements.lock again, newest versions but for torch
 	build/lock/bin/pip install --quiet torch==2.13.0 torchvision==0.28.0 '.[all]'
 	build/lock/bin/pip freeze --all --exclude pip --exclude omr-in-a-phone \
 	| sed -E 's/\+[a-z0-9.]+$$//; /^(nvidia-|cuda-|triton)/d' > requirements.lock
+	rm -rf build/lock
+
+# Constrained are what the resolver would otherwise take too new (datasets) or too old (transformers, which peft needs).
+lock-lowest:  ## write requirements-lowest.lock again: the lowest versions that pyproject.toml allows, but for torch
+	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
+	printf '%s\n' torch==2.13.0 torchvision==0.28.0 datasets==4.0.0 'transformers>=4.55,<5' > build/lock/constraints.txt
+	grep -E '^(hypothesis|pytest|pytest-xdist)==' requirements.lock > build/lock/tools.txt
+	build/lock/bin/uv pip compile pyproject.toml build/lock/tools.txt --extra train --extra export --quiet \
+	--resolution lowest-direct --constraint build/lock/constraints.txt --no-annotate --no-header \
+	| sed -E '/^(nvidia-|cuda-|triton)/d' > requirements-lowest.lock
 	rm -rf build/lock
 
 clean:  ## remove what was built, and .venv

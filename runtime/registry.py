@@ -9,7 +9,11 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import logging
 import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,22 @@ from .errors import MissingExtraError, OmrError, OtherSystemError
 SYSTEMS = {"Darwin": "macOS"}  # how people call them
 
 OUR_PACKAGES = ("runtime", "training", "export", "mobile_bench")
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Keep back what packages warn of while they are imported: parts of theirs that this machine can't load.
+
+    Seen with coremltools 9.0 (Apple's library, on Linux), torchao 0.18 (CUDA kernels) and torch 2.13 (torchao's types).
+    """
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class Registry:
@@ -73,7 +93,8 @@ class Registry:
                 f"{SYSTEMS.get(platform.system(), platform.system())}; choose another one"
             )
         try:
-            module = importlib.import_module(module_name)
+            with quiet_imports():
+                module = importlib.import_module(module_name)
         except ImportError as error:
             missing = (error.name or "").split(".")[0]
             if not missing or missing in OUR_PACKAGES:

@@ -45,6 +45,16 @@ def phone(request: pytest.FixtureRequest, narrow: Path, tmp_path_factory: pytest
     return read_bundle(out)
 
 
+@pytest.mark.parametrize("target", CONVERTERS)
+def test_a_small_bundle_passes_its_check_against_pytorch(target: str, narrow: Path, tmp_path: Path) -> None:
+    pytest.importorskip(CONVERTERS[target], reason=f"needs {CONVERTERS[target]}: make setup-phones")
+    call = ["--target", target, "--precision", "fp32", "--no-chunk", "--checkpoint", str(narrow)]
+    assert main([*call, "--out", str(tmp_path / "bundle")]) == 0
+    (artifact,) = read_bundle(tmp_path / "bundle").manifest.artifacts
+    found = [value for graph in artifact.numerics.values() for value in graph.get("psnr_db", {}).values()]
+    assert len(found) > 5 and min(found) >= LEAST["fp32"][0]
+
+
 @pytest.fixture(scope="module", params=LEAST)
 def rounding(request: pytest.FixtureRequest, phone: Bundle) -> tuple[Engine, float]:
     """An engine in fp32 and one in fp16, and what its outputs must agree to in dB."""

@@ -49,7 +49,7 @@ def test_a_run_outlives_those_who_read_its_stderr_and_leaves_with_a_checkpoint_w
         while process.poll() is None and len(losses(run)) < 3:
             time.sleep(0.02)
         process.send_signal(signal.SIGHUP)
-        assert process.wait(60) == 128 + signal.SIGHUP
+        assert process.wait(600) == 128 + signal.SIGHUP
     finally:
         process.kill()
     assert int((newest(run) or run).name.removeprefix("step-")) >= 3

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.source import ROOT
+from tests.halting import begin, wait_until_halted
 from training.__main__ import main
 from training.checkpoint import PROGRESS, TRAINING, WEIGHTS, newest
 from training.faults import MARK
@@ -26,8 +23,10 @@ OPTIONS = (
     f"max_steps={STEPS}", "checkpoint_steps=3", "gradient_accumulation_steps=2", "degrade=train", "learning_rate=2e-3",
     "training.curriculum.steps=4", "training.curriculum.start_width=200", "eval_limit=1",
 )  # fmt: skip
-# Even numbers: at a random time after a random step. Odd ones: while a random checkpoint is being written.
+# Even numbers: at any time of the run. Odd ones: while a checkpoint is being written.
 MOMENTS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 22))]
+# How often the run touches a path in its folder before the last step is done, and one in an unfinished checkpoint.
+ANY_TIME, IN_CHECKPOINTS = 250, 40
 
 
 def call(data: Path, run: Path, *more: str) -> list[str]:
@@ -42,51 +41,26 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def begin(data: Path, run: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training", *call(data, run)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def kill_after_a_step(process: subprocess.Popen[bytes], run: Path, chance: random.Random) -> str:
-    step, delay = chance.randrange(STEPS - 3), chance.uniform(0, 0.06)
-    while process.poll() is None and max(losses(run), default=0) < step:
-        time.sleep(0.002)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    return f"{1000 * delay:.0f} ms after step {step} was logged"
-
-
-def kill_in_a_checkpoint(process: subprocess.Popen[bytes], run: Path, chance: random.Random) -> str:
-    """The process is stopped as soon as it is seen writing, so that it can't be through before it is killed."""
-    step, wanted = chance.randrange(STEPS - 3), chance.randrange(3)
-    while process.poll() is None:
-        unfinished = list((run / "checkpoints").glob(".unfinished-*"))
-        if unfinished and max(losses(run), default=0) > step and len(list(unfinished[0].iterdir())) >= wanted:
-            process.send_signal(signal.SIGSTOP)
-            time.sleep(0.01)
-            if unfinished[0].exists():
-                written = sorted(file.name for file in unfinished[0].iterdir())
-                process.send_signal(signal.SIGKILL)
-                return f"in a checkpoint after step {step}, with {written}"
-            process.send_signal(signal.SIGCONT)
-    return "never: it ended before"
-
-
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_killed_run_ends_as_the_uninterrupted_one_bit_for_bit(
     seed: int, data: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, chance = tmp_path / "killed", random.Random(seed)
-    process = begin(data, run)
+    text, times = (".unfinished-", IN_CHECKPOINTS) if seed % 2 else (str(run), ANY_TIME)
+    count = chance.randrange(times)
+    process = begin(text, count, "training", call(data, run))
     try:
-        moment = (kill_in_a_checkpoint if seed % 2 else kill_after_a_step)(process, run, chance)
+        assert wait_until_halted(process), f"it ended before it had touched {count + 1} paths with {text}"
     finally:
         process.kill()
-    print(f"seed {seed}: killed {moment}")
-    assert process.wait() == -signal.SIGKILL
+        process.communicate()
+    print(f"seed {seed}: killed at its path {count} with {text}, after step {max(losses(run), default=0)}")
     in_training, unfinished = (run / MARK).exists(), list((run / "checkpoints").glob(".unfinished-*"))
     assert max(losses(run), default=0) < STEPS
     assert bool(unfinished) or not seed % 2
+    if unfinished:  # as it would be left in the middle of a file
+        last = max(unfinished[0].iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        os.truncate(last, last.stat().st_size // 2)
 
     assert main(call(data, run, "--resume")) == 0
     said = capsys.readouterr()

@@ -3,8 +3,9 @@
     torchrun --nproc-per-node 2 -m tests.training.two_processes CASES.json
 
 CASES.json holds a list of cases: `arguments` of omr-train; perhaps `signal_after`, the steps after which the last
-process (it alone) is sent SIGUSR1. Each process writes beside CASES.json what its calls returned, the tokens that each
-of its steps learnt from, and a running mean before and after the processes shared it at the first step.
+process (it alone) is sent SIGUSR1; perhaps `double`, to compute in double precision. Each process writes beside
+CASES.json what its calls returned, the tokens that each of its steps learnt from, and a running mean before and after
+the processes shared it at the first step.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from runtime.errors import run_command
+from tests.training.double import double_precision
 from training import loop
 from training.__main__ import main
 from training.batches import IGNORED, Batch
@@ -65,7 +68,8 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
     before = loop.take_step, loop.share_statistics
     loop.take_step, loop.share_statistics = watched(case, tokens), noted(means)
     try:
-        code = run_command(lambda: main(case["arguments"]))
+        with double_precision() if case.get("double") else nullcontext():
+            code = run_command(lambda: main(case["arguments"]))
     finally:
         loop.take_step, loop.share_statistics = before
     return {"code": code, "tokens": tokens, "means": means[:2]}

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from runtime.errors import ConfigError
+from runtime.registry import quiet_imports
 from training.backbone import declare_torchvision_operators
 from training.config import Config, TechniqueConfig
 from training.model import MusicTrOCR
@@ -41,7 +42,8 @@ def import_peft() -> Any:
     """
     declare_torchvision_operators()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    import peft
+    with quiet_imports():  # torchao warns where it is installed beside another torch than its own
+        import peft
 
     return peft
 

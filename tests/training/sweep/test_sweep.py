@@ -161,11 +161,10 @@ def test_a_sweep_that_is_interrupted_lets_its_runs_leave_with_a_checkpoint(data:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "training", "sweep", str(file), "--out", str(out), "--together", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while len(list(out.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < end:
+    while len(list(out.glob("runs/*/metrics.jsonl"))) < 2 and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=600)[1]
     assert process.returncode == 143, said
     assert len(list(out.glob("runs/*/checkpoints/step-*"))) == 2 and not list(out.glob("runs/*/running.json"))
     rows = [json.loads(line) for line in (out / "sweep.jsonl").read_text().splitlines()]
