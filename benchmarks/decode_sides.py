@@ -16,9 +16,9 @@ from torch import nn
 from export.modules import DecoderChunk, DecoderStep, folded
 from export.quantize import quantize
 from export.targets.onnx import borrowed, trace
+from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec
 from runtime.engines.onnx import OnnxDecoder, OnnxMemory, open_session
 from runtime.errors import MissingExtraError
-from runtime.io_spec import CHUNK, CHUNKED, IOSpec
 from training.backbone import declare_torchvision_operators
 from training.decoder import Decoder, KeysValues
 

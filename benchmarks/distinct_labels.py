@@ -18,7 +18,7 @@ import time
 
 from tqdm import tqdm
 
-from runtime.abc import write
+from runtime.abc.tune import write
 from runtime.errors import OmrError, run_command
 from training.data.dataset.build import MIXES
 from training.data.lines.excerpt import excerpt

@@ -23,9 +23,9 @@ import numpy as np
 import verovio
 from PIL import Image
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 from runtime.errors import MissingExtraError, run_command
-from runtime.notation import to_musicxml
+from runtime.notation.score import to_musicxml
 from training.data.dataset.build import MIXES
 from training.data.degradation.degrade import degrade
 from training.data.engraving.engraver import ENGRAVERS, HEIGHT, draw_many

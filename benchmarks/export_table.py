@@ -31,9 +31,9 @@ from export.checks import Checks
 from export.modules import io_spec
 from export.parity import failures
 from export.target import TARGETS, Files, Target, size_of
+from runtime.bundle.io_spec import IOSpec
+from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import run_command
-from runtime.io_spec import IOSpec
-from runtime.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from tests.weights import enliven
 from training.batches import make_preparation

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
+from runtime.abc.symbols import symbols
 from runtime.errors import OmrError, run_command
 from runtime.metrics import cer, class_table, errors_by_class, note_accuracy, sequence_accuracy, ser
-from runtime.symbols import symbols
 
 SETS = {  # name -> engraver, degradation, mix
     "clean": ("verovio", "clean", "simple_heldout"),
@@ -124,7 +124,7 @@ def transcribed(bundle: Path, pictures: list[Path]) -> dict[str, str]:
 
 def report(name: str, lines: list[Line]) -> dict[str, Any]:
     """Print the error table of a set and return its figures."""
-    from runtime.tokenizer import AtomTokenizer
+    from runtime.bundle.tokenizer import AtomTokenizer
 
     tokenizer = AtomTokenizer()
     references, texts = [line.reference for line in lines], [line.abc for line in lines]
@@ -150,7 +150,7 @@ def converted(lines: list[Line]) -> float:
 
     import mido
 
-    from runtime.notation import count_notes, to_midi, to_musicxml
+    from runtime.notation.score import count_notes, to_midi, to_musicxml
 
     whole = 0
     for line in lines:

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from runtime.abc import Tune, write
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
+from runtime.abc.tune import Tune, write
 from runtime.errors import run_command
-from runtime.notation import parts, to_musicxml
+from runtime.notation.score import parts, to_musicxml
 from tests.training.data.engraving.faithful import drawn, implied, mutated, notation_class, svg_of
 from training.data.dataset.build import MIXES
 from training.data.engraving.engraver import EngraveError

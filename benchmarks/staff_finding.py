@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from benchmarks.staff_pictures import Picture, line_picture, page_picture, tunes_as_music
 from runtime.errors import MissingExtraError, run_command
-from runtime.geometry import StaffGeometry
-from runtime.reader import Reader
+from runtime.page.geometry import StaffGeometry
+from runtime.reading.reader import Reader
 from training.data.engraving.engraver import ENGRAVERS
 from training.data.sources.corpus import load_sources
 from training.data.sources.scores import score_files

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.geometry import StaffGeometry
+from runtime.page.geometry import StaffGeometry
 
 Grey = NDArray[np.uint8]
 Rng = np.random.Generator

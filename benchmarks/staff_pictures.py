@@ -18,9 +18,9 @@ from PIL import Image
 from resvg_py import svg_to_bytes
 
 from benchmarks.staff_photos import compressed, photographed, scanned
-from runtime.abc import Tune, write
-from runtime.geometry import StaffGeometry
-from runtime.notation import to_musicxml
+from runtime.abc.tune import Tune, write
+from runtime.notation.score import to_musicxml
+from runtime.page.geometry import StaffGeometry
 from training.data.degradation.degrade import apply
 from training.data.engraving.engraver import ENGRAVERS, EngraveError, draw_many
 from training.data.lines.excerpt import excerpt

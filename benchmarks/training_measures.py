@@ -33,7 +33,7 @@ from benchmarks.training_sides import (
     open_lines,
 )
 from runtime.errors import InputError
-from runtime.image import bucket_for
+from runtime.page.preparation import bucket_for
 from training.checkpointing import CHOICES
 from training.data.dataset.build import Recipe, build
 from training.precision import processor_name, settle_device

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from runtime.tokenizer import BpeTokenizer
+from runtime.bundle.tokenizer import BpeTokenizer
 from training.backbone import declare_torchvision_operators
 from training.batches import Batch, Lines, Sample
 from training.checkpointing import checkpoint_activations

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from runtime.bundle.io_spec import CHUNK
 from runtime.errors import MissingExtraError, run_command
-from runtime.io_spec import CHUNK
 
 PACKAGES = ("torch", "verovio", "onnx", "onnxscript")
 
@@ -88,7 +88,7 @@ def inspect_command(arguments: Sequence[str]) -> int:
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
     options = parser.parse_args(arguments)
 
-    from runtime.manifest import read_bundle
+    from runtime.bundle.manifest import read_bundle
 
     from .inspect import inspect
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runtime.io_spec import MASKED
+from runtime.bundle.io_spec import MASKED
 
 
 @contextmanager

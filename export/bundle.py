@@ -17,12 +17,12 @@ from typing import Any
 
 import cv2
 
-from runtime.columns import understood
-from runtime.engine import Engine
+from runtime.bundle.io_spec import CHUNK, IOSpec
+from runtime.bundle.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, write_bundle
 from runtime.errors import BundleError
-from runtime.image import Preparation, batch
-from runtime.io_spec import CHUNK, IOSpec
-from runtime.manifest import MANIFEST, Artifact, Bundle, Manifest, SelfTest, write_bundle
+from runtime.inference.engine import Engine
+from runtime.page.preparation import Preparation, batch
+from runtime.reading.column_head import understood
 from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
 
 from .calibration import Calibration

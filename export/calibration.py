@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from runtime.geometry import Grey
-from runtime.image import batch, prepare
-from runtime.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, pad_memory
+from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, pad_memory
+from runtime.page.geometry import Grey
+from runtime.page.preparation import batch, prepare
 from training.batches import decode_picture
 from training.checkpoint import Loaded
 from training.data.dataset.build import Recipe, Shard, make_rows

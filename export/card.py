@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.io_spec import kind_of
-from runtime.manifest import Manifest
+from runtime.bundle.io_spec import kind_of
+from runtime.bundle.manifest import Manifest
 from training.checkpoint import Loaded
 
 CARD = "MODEL_CARD.md"

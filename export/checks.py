@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.engine import Engine
-from runtime.io_spec import IOSpec
+from runtime.bundle.io_spec import IOSpec
+from runtime.inference.engine import Engine
 from training.checkpoint import Loaded
 
 from .graphs import open_engine

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine import ENGINES, Engine
+from runtime.bundle.io_spec import IOSpec, graph_for, pad_memory
 from runtime.errors import UnavailableError
-from runtime.io_spec import IOSpec, graph_for, pad_memory
-from runtime.rows import RowsEngine, Values
+from runtime.inference.engine import ENGINES, Engine
+from runtime.inference.row_by_row import RowsEngine, Values
 
 from .target import TARGETS, Arrays, Run, Target
 
@@ -57,7 +57,7 @@ class Graphs:
 
 
 class InPlace:
-    """One graph of one bucket with inputs that are written in place; see `runtime.rows.Graph`."""
+    """One graph of one bucket with inputs that are written in place; see `runtime.inference.row_by_row.Graph`."""
 
     def __init__(self, graphs: Graphs, name: str) -> None:
         self.compute = graphs.load(name)
@@ -65,7 +65,7 @@ class InPlace:
         self.outputs: Values = {}
 
     def run(self) -> None:
-        """See `runtime.rows.Graph`."""
+        """See `runtime.inference.row_by_row.Graph`."""
         self.outputs = self.compute(self.inputs)
 
 

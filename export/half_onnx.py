@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from runtime.io_spec import IOSpec
+from runtime.bundle.io_spec import IOSpec
 
 OF_ANGLES = ("Sin", "Cos")
 NORMS = ("LayerNormalization",)

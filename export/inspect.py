@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from runtime.io_spec import TensorSpec, kind_of
-from runtime.manifest import Bundle
+from runtime.bundle.io_spec import TensorSpec, kind_of
+from runtime.bundle.manifest import Bundle
 
 from .target import TARGETS, size_of
 

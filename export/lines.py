@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.engine import Floats, Integers
-from runtime.geometry import Grey
-from runtime.image import Preparation, batch, bucket_for, prepare
+from runtime.inference.engine import Floats, Integers
+from runtime.page.geometry import Grey
+from runtime.page.preparation import Preparation, batch, bucket_for, prepare
 from training.data.degradation.degrade import degrade
 from training.data.engraving.engraver import ENGRAVERS
 from training.data.lines.excerpt import Mix, excerpt
 
 BARS = (1, 2, 3, 4, 6, 8)  # of the lines tried, in order
 SEED = 20
-ROWS = 8  # lines read at once, as `runtime.reader` does
+ROWS = 8  # lines read at once, as `runtime.reading.reader` does
 
 Pictures = tuple[Floats, Integers]  # a batch: image [B, C, H, W] and widths before padding [B]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from runtime.manifest import Artifact, Bundle, read_bundle
+from runtime.bundle.manifest import Artifact, Bundle, read_bundle
 
 from .inspect import spans, table
 from .rule import ERROR, HALF, RULES, WARNING, Rule

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine import Engine, Floats
 from runtime.errors import BundleError
+from runtime.inference.engine import Engine, Floats
 from training.model import MusicTrOCR
 
 from .lines import Pictures

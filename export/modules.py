@@ -4,7 +4,7 @@
     DecoderStep   token, position, own and cross keys and values, memory mask -> logits, new keys and values
     DecoderChunk  the same for several tokens at once
 
-Names, shapes and order come from `runtime.io_spec`.
+Names, shapes and order come from `runtime.bundle.io_spec`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.image import Preparation
-from runtime.io_spec import CHUNK, CHUNKED, SLOT_BUCKETS, IOSpec
+from runtime.bundle.io_spec import CHUNK, CHUNKED, SLOT_BUCKETS, IOSpec
+from runtime.page.preparation import Preparation
 from training.backbone import get_backbone
 from training.columns import ColumnMemory
 from training.decoder import Decoder, KeysValues

@@ -2,7 +2,8 @@
 
 The Neural Engine works on [B, C, 1, S]: channels first, what is many in number last. So linear maps are convolutions of
 1x1, each head's attention is computed by itself, and keys and values cross the border as the two products of attention
-take them (`runtime.axes.NEURAL_ENGINE`): nothing large is transposed, neither in the graph nor by the host.
+take them (`runtime.bundle.cache_axes.NEURAL_ENGINE`): nothing large is transposed, neither in the graph nor by the
+host.
 
 Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
 https://machinelearning.apple.com/research/neural-engine-transformers); linear maps split at 1,024 outputs as in
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from runtime.io_spec import CHUNKED
+from runtime.bundle.io_spec import CHUNKED
 from training.decoder import MASKED, Decoder, DecoderLayer
 from training.model import MusicTrOCR
 
@@ -150,7 +151,7 @@ class StepLayer(nn.Module):
 
 
 class Step(nn.Module):
-    """The decoder step of the contract; keys and values have the axes of `runtime.axes.NEURAL_ENGINE`."""
+    """The decoder step of the contract; keys and values have the axes of `runtime.bundle.cache_axes.NEURAL_ENGINE`."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
@@ -240,7 +241,7 @@ def later(position_B: Tensor, slots: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """The encoder of the contract; keys and values have the axes of `runtime.axes.NEURAL_ENGINE`."""
+    """The encoder of the contract; keys and values have the axes of `runtime.bundle.cache_axes.NEURAL_ENGINE`."""
 
     def __init__(self, model: MusicTrOCR) -> None:
         super().__init__()

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.decode import greedy
-from runtime.engine import Engine, Floats
+from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, is_decoder, kind_of
-from runtime.tokenizer import Tokenizer
+from runtime.inference.engine import Engine, Floats
+from runtime.reading.decode import greedy
 from training.model import MusicTrOCR
 
 from .graphs import Graphs, open_engine

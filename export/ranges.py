@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from runtime.bundle.io_spec import IOSpec
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec
-from runtime.tokenizer import Tokenizer
 from training.model import MusicTrOCR
 
 from .lines import Probe

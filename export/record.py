@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from runtime.manifest import Manifest
+from runtime.bundle.manifest import Manifest
 from training.checkpoint import Loaded
 from training.precision import processor_name
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.engine import Floats, Integers
-from runtime.io_spec import IOSpec
+from runtime.bundle.io_spec import IOSpec
+from runtime.inference.engine import Floats, Integers
 from training.decoding import TorchDecoder
 from training.model import Encoded, MusicTrOCR
 
@@ -29,7 +29,7 @@ class TorchMemory:
 
 
 class TorchEngine:
-    """See `runtime.engine.Engine`; the model is in evaluation mode, on the CPU, in fp32."""
+    """See `runtime.inference.engine.Engine`; the model is in evaluation mode, on the CPU, in fp32."""
 
     def __init__(self, model: MusicTrOCR, spec: IOSpec) -> None:
         self.model, self.spec = model, spec

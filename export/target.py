@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine import Engine
+from runtime.bundle.io_spec import IOSpec, is_decoder, named
 from runtime.errors import OmrError
-from runtime.io_spec import IOSpec, is_decoder, named
+from runtime.inference.engine import Engine
+from runtime.inference.row_by_row import Graph
 from runtime.registry import Registry
-from runtime.rows import Graph
 
 from .view import GraphView
 
@@ -53,8 +53,8 @@ class Target:
         runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
         half: precisions whose activations are float16.
         exact_norms: whether layer norms are computed in fp32 there.
-        axes: how its graphs store keys and values, see `runtime.axes`; empty: as the contract has them. `load` takes
-            and gives the contract's axes all the same.
+        axes: how its graphs store keys and values, see `runtime.bundle.cache_axes`; empty: as the contract has them.
+            `load` takes and gives the contract's axes all the same.
         half_caches: precisions whose keys, values and memory's mask are float16 at the border, too. `load` takes and
             gives float32 all the same.
         engine: (files, sizes) -> the runtime's engine of this target over programs that are evaluated, for machines

@@ -14,9 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from runtime.engine import Engine
-from runtime.image import batch, prepare
+from runtime.inference.engine import Engine
 from runtime.metrics import sequence_accuracy, ser
+from runtime.page.preparation import batch, prepare
 from training.batches import decode_picture
 from training.checkpoint import Loaded
 from training.data.dataset.hub import open_split

@@ -8,10 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from runtime.engine import Engine
+from runtime.bundle.manifest import Artifact, Bundle, read_bundle
 from runtime.errors import BundleError
-from runtime.image import batch
-from runtime.manifest import Artifact, Bundle, read_bundle
+from runtime.inference.engine import Engine
+from runtime.page.preparation import batch
 from training.checkpoint import Loaded, load_checkpoint
 
 from .bundle import recorded_checkpoint, say, weights_digest

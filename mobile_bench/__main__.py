@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.bundle.manifest import read_bundle
 from runtime.errors import InputError, OmrError, run_command
-from runtime.manifest import read_bundle
-from runtime.reader import SHIPPED
+from runtime.reading.reader import SHIPPED
 
 from . import report
 from .device import DEVICES, Settings

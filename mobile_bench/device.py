@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from runtime.manifest import Bundle
+from runtime.bundle.manifest import Bundle
 from runtime.registry import Registry
 
 DEVICES = Registry("mobile_bench.devices", "DEVICE", "device")

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from runtime.bundle.manifest import CHECKSUMS, Bundle, sha256
 from runtime.errors import InputError
-from runtime.manifest import CHECKSUMS, Bundle, sha256
 from runtime.output import write_whole
 
 SCHEMA = 1

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engine import load_engine
+from runtime.bundle.io_spec import GRAPHS, IOSpec, graph_for, kind_of, named
+from runtime.bundle.manifest import Artifact, Bundle, read_bundle
 from runtime.errors import run_command
-from runtime.image import load_pages
-from runtime.io_spec import GRAPHS, IOSpec, graph_for, kind_of, named
-from runtime.manifest import Artifact, Bundle, read_bundle
-from runtime.reader import Reader
+from runtime.inference.engine import load_engine
+from runtime.page.preparation import load_pages
+from runtime.reading.reader import Reader
 
 from .measure import Timing, measure, once, peak_memory_mb
 from .placement import providers

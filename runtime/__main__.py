@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .engine import ENGINES
 from .errors import InputError, OmrError, run_command
-from .image import iter_pages
-from .joining import numbered
+from .inference.engine import ENGINES
 from .output import Outputs, write_whole
 from .overlay import png
-from .reader import NoStaffError, Page, Reader
-from .search import Search
+from .page.preparation import iter_pages
+from .reading.join_lines import numbered
+from .reading.reader import NoStaffError, Page, Reader
+from .reading.search import Search
 
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pdf")
 

@@ -2,7 +2,7 @@
 
 Rates are micro-averaged as LEGATO defines them: the edit distances of all samples over the lengths of all
 references, so a long line weighs more than a short one and a rate can exceed 100. Special tokens must be gone
-before. A symbol error rate depends on the symbols: say which (atoms, BPE tokens or `runtime.symbols`).
+before. A symbol error rate depends on the symbols: say which (atoms, BPE tokens or `runtime.abc.symbols`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from .symbols import kind, symbols
+from .abc.symbols import kind, symbols
 
 __all__ = [
     "NOTHING",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import InputError
-from .joining import numbered
-from .notation import to_midi, to_musicxml
+from .notation.score import to_midi, to_musicxml
+from .reading.join_lines import numbered
 
 # Tunes of one piece, its title -> the file's content.
 WRITERS: dict[str, Callable[[Sequence[str], str], bytes]] = {

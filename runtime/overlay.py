@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Grey
-from .reader import Page, SystemReading
+from .page.geometry import Grey
+from .reading.reader import Page, SystemReading
 
 COLOURS = ((40, 40, 220), (200, 90, 0), (30, 140, 30), (180, 40, 160), (0, 120, 220))  # blue, green, red
 FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 from training.data.dataset.build import COLUMNS, Job, make_row
 from training.data.engraving.engraver import ENGRAVERS, EngraveError
 from training.data.lines.excerpt import Mix, excerpt

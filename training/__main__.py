@@ -122,7 +122,7 @@ def evaluate_command(arguments: Sequence[str]) -> int:
     """Read a split freely and print percentages; the last line is JSON."""
     options = evaluate_parser().parse_args(arguments)
 
-    from runtime.search import Search
+    from runtime.reading.search import Search
 
     from .batches import Lines
     from .checkpoint import load_checkpoint

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
 from runtime.errors import ConfigError, InputError
-from runtime.image import POCKET_WIDTHS, Preparation, batch, prepare, window_for
-from runtime.tokenizer import AtomTokenizer, Tokenizer
+from runtime.page.preparation import POCKET_WIDTHS, Preparation, batch, prepare, window_for
 
 from .backbone import Backbone, get_backbone
 from .config import Config

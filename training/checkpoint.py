@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from runtime.bundle.tokenizer import Tokenizer, load_tokenizer
 from runtime.errors import BundleError, OmrError
-from runtime.image import Preparation
-from runtime.tokenizer import Tokenizer, load_tokenizer
+from runtime.page.preparation import Preparation
 
 from .batches import make_preparation
 from .config import Config, load_config, save_config

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runtime.columns import SIZES
-from runtime.decode import Reading
-from runtime.engine import Floats, Integers
-from runtime.io_spec import SLOT_BUCKETS
-from runtime.search import Search
-from runtime.tokenizer import Tokenizer
+from runtime.bundle.io_spec import SLOT_BUCKETS
+from runtime.bundle.tokenizer import Tokenizer
+from runtime.inference.engine import Floats, Integers
+from runtime.reading.column_head import SIZES
+from runtime.reading.decode import Reading
+from runtime.reading.search import Search
 
 from .batches import Batch
 from .decoder import KeysValues
@@ -22,7 +22,7 @@ from .model import Encoded, MusicTrOCR
 
 
 class TorchDecoder:
-    """`runtime.engine.Decoder` on a model and what it encoded; its cache grows by the contract's slots.
+    """`runtime.inference.engine.Decoder` on a model and what it encoded; its cache grows by the contract's slots.
 
     Args:
         model: in evaluation mode.
@@ -42,12 +42,12 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def step(self, token: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         return self._read(self.model.step, token, position, 1)
 
     @torch.inference_mode()
     def score(self, tokens: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         return self._read(self.model.chunk, tokens, position, tokens.shape[1])
 
     def _read(
@@ -67,7 +67,7 @@ class TorchDecoder:
         return np.asarray(logits.float().cpu().numpy())
 
     def keep(self, rows: Integers) -> None:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         index_B = torch.as_tensor(np.asarray(rows), device=self.mask_B11T.device)
         self.own = [KeysValues(*(part[index_B] for part in cache)) for cache in self.own]
         self.cross = [KeysValues(*(part[index_B] for part in cache)) for cache in self.cross]

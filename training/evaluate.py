@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from runtime.image import bucket_for
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.metrics import cer, note_accuracy, percent, sequence_accuracy, ser
-from runtime.search import Search
-from runtime.tokenizer import Tokenizer
+from runtime.page.preparation import bucket_for
+from runtime.reading.search import Search
 
 from .batches import IGNORED, Batch, Lines
 from .decoding import read_batch

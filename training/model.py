@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runtime.columns import SIZES
 from runtime.errors import ConfigError
+from runtime.reading.column_head import SIZES
 
 from .backbone import Backbone, get_backbone
 from .columns import ColumnHeads, ColumnMemory, GridMemory, sinusoids

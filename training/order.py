@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from runtime.errors import ConfigError
-from runtime.image import Preparation, bucket_for
+from runtime.page.preparation import Preparation, bucket_for
 
 from .config import Config, CurriculumConfig
 

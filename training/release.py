@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from runtime.bundle.tokenizer import load_tokenizer
 from runtime.errors import BundleError
-from runtime.tokenizer import load_tokenizer
 
 from .checkpoint import PROGRESS, WEIGHTS, find, load_checkpoint, read_weights, write_weights
 from .config import load_config, save_config

@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import BundleError, InputError
-from runtime.tokenizer import Tokenizer
 
 from .backbone import get_backbone
 from .batches import Lines, make_preparation

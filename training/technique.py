@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import ConfigError, MissingExtraError
 from runtime.registry import Registry
-from runtime.tokenizer import Tokenizer
 
 from .batches import Batch
 from .checkpoint import Loaded

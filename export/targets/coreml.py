@@ -41,11 +41,11 @@ from export.sensitivity import bits_of, matrices
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.view import GraphView
 from export.views.mil import view
-from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.bundle.io_spec import IOSpec, TensorSpec, is_decoder, kind_of
 from runtime.engines.coreml import engine_of
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, TensorSpec, is_decoder, kind_of
-from runtime.rows import RowsEngine
+from runtime.inference.row_by_row import RowsEngine
 from training.backbone import get_backbone
 from training.model import MusicTrOCR
 

@@ -33,10 +33,10 @@ from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.targets.coreml import HEADS, axes_in, check_decoder, described, in_contract, ml_program, shapes_of, trace
 from export.view import GraphView
 from export.views.mil import view
-from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.bundle.io_spec import IOSpec, TensorSpec, kind_of
 from runtime.engines.coreml_ios18 import StatesEngine
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, TensorSpec, kind_of
 from training.model import MusicTrOCR
 
 EXTRA = "coreml"

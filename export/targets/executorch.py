@@ -40,9 +40,9 @@ from export.sensitivity import bits_of, matrices
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.pte import view
+from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.executorch import DTYPES, ExecutorchGraph, open_program
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, is_decoder, kind_of
 from training.model import MusicTrOCR
 
 EXTRA = "executorch"

@@ -26,9 +26,9 @@ from export.target import Arrays, Files, Run, Target, opened_once
 from export.targets.executorch import VARIABLE, check, exported, lowered, operators, plan, quiet, sizes, unpacked
 from export.view import GraphView
 from export.views.mil import view
+from runtime.bundle.io_spec import IOSpec
 from runtime.engines.executorch import open_program
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec
 from training.model import MusicTrOCR
 
 EXTRA = "executorch"

@@ -15,7 +15,7 @@ from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPart
 
 from export.target import Files, Target
 from export.targets.executorch import VARIABLE, check, exported, graph_view, load, lowered, operators, quiet
-from runtime.io_spec import IOSpec
+from runtime.bundle.io_spec import IOSpec
 from training.model import MusicTrOCR
 
 EXTRA = "executorch"

@@ -27,9 +27,9 @@ from export.static.onnx import quantize_static
 from export.target import Arrays, Files, Run, Target
 from export.view import GraphView
 from export.views.onnx import view
+from runtime.bundle.io_spec import IOSpec, is_decoder
 from runtime.engines.onnx import DTYPES, open_session
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, is_decoder
 from training.model import MusicTrOCR
 
 EXTRA = "export"

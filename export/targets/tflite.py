@@ -34,9 +34,9 @@ from export.static import tflite as static
 from export.target import Files, Run, Target, called, graph_names, opened_once
 from export.view import GraphView
 from export.views.tflite import view
+from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
-from runtime.io_spec import IOSpec, is_decoder, kind_of
 from training.decoder import Decoder
 from training.model import MusicTrOCR
 

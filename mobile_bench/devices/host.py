@@ -13,8 +13,8 @@ from typing import Any
 
 from mobile_bench.device import Settings
 from mobile_bench.worker import Task
+from runtime.bundle.manifest import Artifact, Bundle
 from runtime.errors import OmrError
-from runtime.manifest import Artifact, Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = "onnx"

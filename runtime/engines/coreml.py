@@ -15,10 +15,10 @@ import coremltools as ct
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import as_contract, axes_of
+from ..bundle.cache_axes import as_contract, axes_of
+from ..bundle.io_spec import IOSpec, TensorSpec
 from ..errors import BundleError
-from ..io_spec import IOSpec, TensorSpec
-from ..rows import RowsEngine, Values
+from ..inference.row_by_row import RowsEngine, Values
 
 EXTRA = "coreml"
 SYSTEM = "Darwin"
@@ -72,7 +72,7 @@ def seen(values: Mapping[str, NDArray[Any]], spec: IOSpec) -> Values:
 
 
 class CoremlGraph:
-    """One function; see `runtime.rows.Graph`."""
+    """One function; see `runtime.inference.row_by_row.Graph`."""
 
     def __init__(self, model: Model, spec: IOSpec, name: str) -> None:
         self.model, self.spec = model, spec
@@ -81,7 +81,7 @@ class CoremlGraph:
         self.outputs: Values = {}
 
     def run(self) -> None:
-        """See `runtime.rows.Graph`."""
+        """See `runtime.inference.row_by_row.Graph`."""
         found = self.model.predict(self.stored)
         self.outputs = seen({name: np.asarray(value, np.float32) for name, value in found.items()}, self.spec)
 
@@ -92,7 +92,7 @@ def engine_of(files: Mapping[str, Path], spec: IOSpec, open_model: OpenModel) ->
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, _threads: int) -> RowsEngine:
-    """See `runtime.engine.EngineFactory`; Core ML counts its own threads."""
+    """See `runtime.inference.engine.EngineFactory`; Core ML counts its own threads."""
     return engine_of(files, spec, open_model)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import as_contract, as_stored, axes_of
-from ..engine import Floats, Integers
-from ..io_spec import IOSpec, graph_for, pad_memory
-from ..rows import RowsEngine, RowsMemory, Values
+from ..bundle.cache_axes import as_contract, as_stored, axes_of
+from ..bundle.io_spec import IOSpec, graph_for, pad_memory
+from ..inference.engine import Floats, Integers
+from ..inference.row_by_row import RowsEngine, RowsMemory, Values
 from .coreml import CoremlGraph, Model, OpenModel, open_model
 
 EXTRA = "coreml"
@@ -23,7 +23,7 @@ SYSTEM = "Darwin"
 
 
 class StatesEngine(RowsEngine):
-    """See `runtime.engine.Engine`; encodes as any engine of rows does."""
+    """See `runtime.inference.engine.Engine`; encodes as any engine of rows does."""
 
     def __init__(self, files: Mapping[str, Path], spec: IOSpec, open_model: OpenModel) -> None:
         super().__init__(files.keys(), lambda name: CoremlGraph(open_model(files[name], name), spec, name), spec)
@@ -38,12 +38,12 @@ class StatesEngine(RowsEngine):
         return self.models[name]
 
     def start(self, memory: RowsMemory) -> StatesDecoder:  # type: ignore[override]  # the same interface
-        """See `runtime.engine.Engine`."""
+        """See `runtime.inference.engine.Engine`."""
         return StatesDecoder(self, memory)
 
 
 class StatesDecoder:
-    """The states of one batch; see `runtime.engine.Decoder`."""
+    """The states of one batch; see `runtime.inference.engine.Decoder`."""
 
     def __init__(self, engine: StatesEngine, memory: RowsMemory) -> None:
         self.engine, self.spec = engine, engine.spec
@@ -54,7 +54,7 @@ class StatesDecoder:
         self.logits: Floats = self.spec.output_spec("decode", B=len(self.memory))[0].zeros()
 
     def step(self, token: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         assert position == self.filled, f"position {position} after {self.filled} tokens"
         if position >= self.slots:
             self._grow(self.spec.slots_for(position + 1))
@@ -65,12 +65,12 @@ class StatesDecoder:
         return self.logits
 
     def score(self, tokens: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`; step by step."""
+        """See `runtime.inference.engine.Decoder`; step by step."""
         steps = [self.step(tokens[:, n], position + n).copy() for n in range(tokens.shape[1])]
         return np.stack(steps, axis=1)
 
     def keep(self, rows: Integers) -> None:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         self.memory = [self.memory[row] for row in rows]
         self.logits = self.logits[rows]
         first = {int(row): place for place, row in reversed(list(enumerate(rows)))}
@@ -103,7 +103,7 @@ class StatesDecoder:
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, _threads: int) -> StatesEngine:
-    """See `runtime.engine.EngineFactory`; Core ML counts its own threads."""
+    """See `runtime.inference.engine.EngineFactory`; Core ML counts its own threads."""
     return StatesEngine(files, spec, open_model)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from executorch.extension.pybindings import portable_lib
 
+from ..bundle.io_spec import IOSpec
 from ..errors import BundleError
-from ..io_spec import IOSpec
-from ..rows import RowsEngine
-from ..threads import default_threads
+from ..inference.row_by_row import RowsEngine
+from ..inference.threads import default_threads
 
 EXTRA = "executorch"
 
@@ -37,7 +37,7 @@ def open_program(path: Path) -> Any:
 
 
 class ExecutorchGraph:
-    """One method; see `runtime.rows.Graph`."""
+    """One method; see `runtime.inference.row_by_row.Graph`."""
 
     def __init__(self, program: Any, path: Path, name: str, spec: IOSpec) -> None:
         names = [program.get_method_name(number) for number in range(program.num_methods())]
@@ -51,7 +51,7 @@ class ExecutorchGraph:
         self.run()
 
     def run(self) -> None:
-        """See `runtime.rows.Graph`."""
+        """See `runtime.inference.row_by_row.Graph`."""
         self.method.set_inputs(self.tensors)
         self.method.execute()
         found = self.method.get_outputs(clone_outputs=False)
@@ -74,7 +74,7 @@ def check_border(meta: Any, spec: IOSpec, path: Path, name: str) -> None:
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> RowsEngine:
-    """See `runtime.engine.EngineFactory`; all of ExecuTorch's graphs in a process share their threads."""
+    """See `runtime.inference.engine.EngineFactory`; all of ExecuTorch's graphs in a process share their threads."""
     programs: dict[Path, Any] = {}
     portable_lib._unsafe_reset_threadpool(threads or default_threads())
 

@@ -16,11 +16,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..engine import Floats, Integers
+from ..bundle.io_spec import IOSpec
 from ..errors import BundleError
-from ..io_spec import IOSpec
-from ..scoring import in_chunks
-from ..threads import default_threads
+from ..inference.chunked_scoring import in_chunks
+from ..inference.engine import Floats, Integers
+from ..inference.threads import default_threads
 
 PROVIDERS = ["CPUExecutionProvider"]
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
@@ -92,7 +92,7 @@ class OnnxEngine:
         return self._chunker
 
     def encode(self, image: Floats, valid_width: Integers) -> OnnxMemory:
-        """See `runtime.engine.Engine`."""
+        """See `runtime.inference.engine.Engine`."""
         image = np.ascontiguousarray(image, dtype=self.spec.float_dtype)
         valid = np.ascontiguousarray(valid_width, dtype=self.spec.integer_dtype)
         binding = self.encoder.io_binding()
@@ -105,7 +105,7 @@ class OnnxEngine:
         return OnnxMemory(dict(zip(names, binding.get_outputs(), strict=True)), image.shape[0])
 
     def start(self, memory: OnnxMemory) -> OnnxDecoder:
-        """See `runtime.engine.Engine`."""
+        """See `runtime.inference.engine.Engine`."""
         return OnnxDecoder(self.decoder, self.spec, memory, self.chunker if self.chunked else None)
 
 
@@ -132,16 +132,16 @@ class OnnxDecoder:
         self._resize(memory.batch, spec.slots[0])
 
     def step(self, token: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         self._make_room(position, 1)
         return self.one.read(token, position, 1)
 
     def score(self, tokens: Integers, position: int) -> Floats:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         return in_chunks(self, tokens, position, self.spec.chunk if self.chunker else 0)
 
     def chunk(self, tokens: Integers, position: int, count: int) -> Floats:
-        """See `runtime.scoring.Chunks`."""
+        """See `runtime.inference.chunked_scoring.Chunks`."""
         self._make_room(position, count)
         if self.several is None:
             assert self.chunker is not None
@@ -149,7 +149,7 @@ class OnnxDecoder:
         return self.several.read(tokens, position, count)
 
     def keep(self, rows: Integers) -> None:
-        """See `runtime.engine.Decoder`."""
+        """See `runtime.inference.engine.Decoder`."""
         if len(rows) == len(self.one.token) and np.array_equal(rows, np.arange(len(rows))):
             return
         self.memory = {name: _own(value.numpy()[rows]) for name, value in self.memory.items()}
@@ -229,7 +229,7 @@ def _check_border(session: Any, spec: IOSpec, graph: str, path: Path) -> None:
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> OnnxEngine:
-    """See `runtime.engine.EngineFactory`."""
+    """See `runtime.inference.engine.EngineFactory`."""
     chunked = next((files[kind] for kind in spec.chunked if kind in files), None)
     return OnnxEngine(files["encode"], files["decode"], spec, threads, chunked)
 

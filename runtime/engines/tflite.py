@@ -12,10 +12,10 @@ from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter
 
+from ..bundle.io_spec import IOSpec, is_decoder, kind_of
 from ..errors import BundleError
-from ..io_spec import IOSpec, is_decoder, kind_of
-from ..rows import RowsEngine, Values
-from ..threads import default_threads
+from ..inference.row_by_row import RowsEngine, Values
+from ..inference.threads import default_threads
 
 EXTRA = "tflite"
 
@@ -34,7 +34,7 @@ def open_interpreter(path: Path, threads: int) -> Any:
 
 
 class LitertGraph:
-    """One signature; see `runtime.rows.Graph`."""
+    """One signature; see `runtime.inference.row_by_row.Graph`."""
 
     def __init__(self, interpreter: Any, path: Path, name: str) -> None:
         signatures = interpreter._get_full_signature_list()
@@ -54,7 +54,7 @@ class LitertGraph:
         return {name: view(self.interpreter, index, self.subgraph) for name, index in tensors.items()}
 
     def run(self) -> None:
-        """See `runtime.rows.Graph`."""
+        """See `runtime.inference.row_by_row.Graph`."""
         self.interpreter.Invoke(self.subgraph)
 
 
@@ -72,7 +72,7 @@ def check_names(graph: LitertGraph, spec: IOSpec, path: Path, name: str) -> None
 
 
 def open_engine(files: Mapping[str, Path], spec: IOSpec, threads: int) -> RowsEngine:
-    """See `runtime.engine.EngineFactory`."""
+    """See `runtime.inference.engine.EngineFactory`."""
     interpreters: dict[tuple[Path, str], Any] = {}
 
     def open_graph(name: str) -> LitertGraph:

@@ -8,8 +8,8 @@ import pytest
 
 from export.__main__ import main
 from export.lines import Probe
-from runtime.engine import Engine, load_engine
-from runtime.manifest import Bundle, read_bundle
+from runtime.bundle.manifest import Bundle, read_bundle
+from runtime.inference.engine import Engine, load_engine
 from tests.threads import one_thread  # noqa: F401 - a fixture, taken up by its name
 from training.checkpoint import Loaded, load_checkpoint
 

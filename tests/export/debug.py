@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from runtime.tokenizer import AtomTokenizer
+from runtime.bundle.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from tests.weights import enliven
 from training.batches import make_preparation

@@ -19,7 +19,7 @@ from ai_edge_litert.options import GpuOptions, Options
 from numpy.typing import NDArray
 
 from export.parity import psnr
-from runtime.io_spec import MASKED
+from runtime.bundle.io_spec import MASKED
 
 EXTRA = "tflite"
 

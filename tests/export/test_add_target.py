@@ -23,7 +23,7 @@ import torch
 
 from export.modules import modules
 from export.target import Target, graph_names
-from runtime.io_spec import kind_of
+from runtime.bundle.io_spec import kind_of
 
 
 def convert(model, spec, precisions, folder):

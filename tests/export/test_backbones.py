@@ -14,8 +14,8 @@ from export.modules import Encoder, io_spec
 from export.parity import LEAST, MIN_PSNR, encoder_numbers, unmeasured
 from export.target import TARGETS
 from export.targets.onnx import load, trace
+from runtime.bundle.io_spec import IOSpec
 from runtime.errors import MissingExtraError
-from runtime.io_spec import IOSpec
 from tests.source import ROOT
 from training.backbone import BACKBONES, get_backbone
 from training.batches import make_preparation

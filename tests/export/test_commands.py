@@ -16,9 +16,9 @@ from export.__main__ import main
 from export.inspect import spans
 from export.record import record
 from export.target import TARGETS, Files
+from runtime.bundle.io_spec import CHUNKED, GRAPHS, IOSpec
+from runtime.bundle.manifest import Bundle, SelfTest, read_bundle, write_bundle
 from runtime.errors import run_command
-from runtime.io_spec import CHUNKED, GRAPHS, IOSpec
-from runtime.manifest import Bundle, SelfTest, read_bundle, write_bundle
 from training.checkpoint import load_checkpoint
 from training.model import MusicTrOCR
 

@@ -17,8 +17,8 @@ from export.mil_operators import layer_norm, lut_to_dense, padded, scatter, slic
 from export.modules import io_spec  # noqa: E402
 from export.parity import LEAST, compare, decoder_numbers, encoder_numbers, forced, scored, uncached  # noqa: E402
 from export.target import TARGETS, Files  # noqa: E402
+from runtime.bundle.io_spec import CHUNKED, IOSpec  # noqa: E402
 from runtime.errors import BundleError  # noqa: E402
-from runtime.io_spec import CHUNKED, IOSpec  # noqa: E402
 from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.model import MusicTrOCR  # noqa: E402

@@ -19,11 +19,11 @@ from export.parity import LEAST, decoder_numbers, encoder_numbers, psnr  # noqa:
 from export.reference import TorchEngine  # noqa: E402
 from export.target import TARGETS, Files, Target, size_of  # noqa: E402
 from export.targets.coreml_ios18 import program_of  # noqa: E402
-from runtime.engine import Engine  # noqa: E402
+from runtime.bundle.io_spec import IOSpec  # noqa: E402
 from runtime.engines.coreml import CoremlGraph  # noqa: E402
 from runtime.engines.coreml_ios18 import StatesDecoder  # noqa: E402
 from runtime.errors import BundleError  # noqa: E402
-from runtime.io_spec import IOSpec  # noqa: E402
+from runtime.inference.engine import Engine  # noqa: E402
 from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.model import MusicTrOCR  # noqa: E402

@@ -13,9 +13,9 @@ from export.__main__ import main  # noqa: E402
 from export.graphs import Graphs  # noqa: E402
 from export.parity import LEAST, NOT_EXECUTED, decoder_numbers, encoder_numbers, failures, unmeasured  # noqa: E402
 from export.target import TARGETS, Target  # noqa: E402
-from runtime.engine import load_engine  # noqa: E402
+from runtime.bundle.manifest import Bundle, read_bundle  # noqa: E402
 from runtime.errors import OmrError  # noqa: E402
-from runtime.manifest import Bundle, read_bundle  # noqa: E402
+from runtime.inference.engine import load_engine  # noqa: E402
 from training.checkpoint import load_checkpoint  # noqa: E402
 
 from .debug import save_checkpoint  # noqa: E402

@@ -19,11 +19,11 @@ from export.modules import io_spec, modules
 from export.parity import read
 from export.target import graph_names
 from export.targets.onnx import TARGET, check, memory_projections
-from runtime.engine import Engine
+from runtime.bundle.io_spec import CHUNK, CHUNKED, GRAPHS, IOSpec, kind_of
+from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
-from runtime.image import Preparation
-from runtime.io_spec import CHUNK, CHUNKED, GRAPHS, IOSpec, kind_of
-from runtime.manifest import Bundle
+from runtime.inference.engine import Engine
+from runtime.page.preparation import Preparation
 from training.checkpoint import Loaded
 
 from .debug import random_model

@@ -17,8 +17,8 @@ from export.lines import Probe
 from export.parity import compare, psnr
 from export.target import Arrays
 from export.views.onnx import view
-from runtime.io_spec import MASKED
-from runtime.manifest import Bundle
+from runtime.bundle.io_spec import MASKED
+from runtime.bundle.manifest import Bundle
 from training.checkpoint import Loaded
 
 DECIBELS = 50.0  # eleven bits give 66 a rounding; one operator of the twentieth part of that would fall under

@@ -13,7 +13,7 @@ from export import calibration, heldout
 from export.parity import LEAST_EQUAL, MOST_WORSE, failures
 from export.reference import TorchEngine
 from export.trial import Trial, known_percent
-from runtime.manifest import Bundle
+from runtime.bundle.manifest import Bundle
 from training.checkpoint import SHIPPED, WEIGHTS, Loaded, load_checkpoint
 
 

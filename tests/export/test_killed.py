@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.manifest import MANIFEST, Bundle, read_bundle
+from runtime.bundle.manifest import MANIFEST, Bundle, read_bundle
 from tests.halting import begin, strike, wait_until_halted
 
 # How it ends. Python ends itself by SIGINT where that struck in a text that was executed; a shell says 130 both times.

@@ -18,8 +18,8 @@ from export.rule import CPU, ERROR, HALF, NEURAL_ENGINE, RULES, WARNING, Rule
 from export.target import TARGETS
 from export.view import FORMATS, HEADROOM, NUMBERS, OPERATORS, SHAPES, GraphView
 from export.views.onnx import view as onnx_view
+from runtime.bundle.manifest import Artifact, Bundle, write_bundle
 from runtime.errors import MissingExtraError
-from runtime.manifest import Artifact, Bundle, write_bundle
 
 from .views import FIXTURES, LAYER_NORM, RELU, half, one, value
 

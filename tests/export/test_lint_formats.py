@@ -13,8 +13,8 @@ from export.lint import apply
 from export.rule import RULES
 from export.target import TARGETS
 from export.view import FORMATS, GraphView
+from runtime.bundle.manifest import Artifact
 from runtime.errors import MissingExtraError
-from runtime.manifest import Artifact
 
 
 def broken(view: GraphView, *runs_on: str) -> set[str]:

@@ -18,9 +18,9 @@ from export.long import Positions, least_psnr, long_decode, refuse_divergence
 from export.modules import io_spec
 from export.reference import TorchEngine
 from export.target import TARGETS
-from runtime.engine import Engine, Integers
+from runtime.bundle.manifest import Bundle, write_bundle
 from runtime.errors import BundleError, MissingExtraError, run_command
-from runtime.manifest import Bundle, write_bundle
+from runtime.inference.engine import Engine, Integers
 from training.checkpoint import Loaded, load_checkpoint
 
 from .debug import save_checkpoint

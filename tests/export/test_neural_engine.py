@@ -13,8 +13,8 @@ from export import neural_engine
 from export.attention import plain_attention
 from export.modules import io_spec, modules
 from export.target import Arrays
-from runtime.axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
-from runtime.io_spec import IOSpec
+from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
+from runtime.bundle.io_spec import IOSpec
 from training.batches import make_preparation
 from training.config import load_config
 from training.model import MusicTrOCR

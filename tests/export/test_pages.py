@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main
-from runtime.engine import ENGINES
 from runtime.errors import UnavailableError
-from runtime.image import load_pages
-from runtime.reader import Reader
+from runtime.inference.engine import ENGINES
+from runtime.page.preparation import load_pages
+from runtime.reading.reader import Reader
 from training.checkpoint import SHIPPED, WEIGHTS
 
 from ..source import ROOT

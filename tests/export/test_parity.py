@@ -22,10 +22,10 @@ from export.parity import (
     uncached,
 )
 from export.reference import TorchEngine
-from runtime.decode import greedy
-from runtime.engine import Engine
+from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
-from runtime.manifest import Bundle
+from runtime.inference.engine import Engine
+from runtime.reading.decode import greedy
 from training.batches import Batch
 from training.checkpoint import Loaded
 from training.decoding import read_batch

@@ -16,9 +16,9 @@ from export.parity import LEAST, psnr
 from export.products import Node, memory_products
 from export.reference import TorchEngine
 from export.target import TARGETS
-from runtime.engine import ENGINES, Engine, load_engine
+from runtime.bundle.manifest import Bundle, read_bundle
 from runtime.errors import BundleError, MissingExtraError
-from runtime.manifest import Bundle, read_bundle
+from runtime.inference.engine import ENGINES, Engine, load_engine
 from runtime.registry import Registry
 from training.checkpoint import load_checkpoint
 

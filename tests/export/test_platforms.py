@@ -20,12 +20,12 @@ import pytest
 from export.__main__ import main
 from export.bundle import as_read
 from export.target import graph_names
-from runtime.decode import Reading
-from runtime.geometry import Grey
-from runtime.image import Preparation, load_pages
-from runtime.io_spec import MASKED
-from runtime.manifest import SCHEMA, Bundle, read_bundle, write_bundle
-from runtime.reader import SHIPPED, Reader
+from runtime.bundle.io_spec import MASKED
+from runtime.bundle.manifest import SCHEMA, Bundle, read_bundle, write_bundle
+from runtime.page.geometry import Grey
+from runtime.page.preparation import Preparation, load_pages
+from runtime.reading.decode import Reading
+from runtime.reading.reader import SHIPPED, Reader
 from tests.music import rows
 from tests.source import ROOT
 
@@ -143,7 +143,7 @@ def test_every_page_says_what_an_app_brings_besides() -> None:
         said.add("\n".join(items).replace("program", "class"))
         links = re.findall(r"\]\((\.\./[^)#]+)\)", text)
         assert [link for link in links if not (PAGES / link).exists()] == []
-    assert len(said) == 1 and "runtime/page.py" in said.pop()
+    assert len(said) == 1 and "runtime/page/systems.py" in said.pop()
 
 
 def build(folder: Path, parts: Sequence[str], command: str, package: Path) -> Path:

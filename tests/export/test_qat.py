@@ -14,7 +14,7 @@ from export.lines import Probe
 from export.parity import decoder_numbers, encoder_numbers
 from export.quantize import quantize
 from export.target import TARGETS
-from runtime.manifest import Bundle
+from runtime.bundle.manifest import Bundle
 from training.checkpoint import load_checkpoint
 from training.techniques.qat import BLOCK, FEWEST, TECHNIQUE, Rounding, in_blocks, in_rows
 

@@ -17,8 +17,8 @@ from export.lines import Probe
 from export.modules import SHRUNK, io_spec, modules
 from export.ranges import HIGHEST, LEAST_BITS, HalfPrecision, Measured, Ranges, as_exported
 from export.target import TARGETS
+from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
-from runtime.manifest import Bundle
 from training.checkpoint import Loaded
 from training.model import MusicTrOCR
 

@@ -12,7 +12,7 @@ from export.lines import Probe
 from export.modules import modules
 from export.sensitivity import Given, bits_of, chosen, matrices, sensitivities, to_four_bits
 from export.static.onnx import quantize_static
-from runtime.manifest import Bundle
+from runtime.bundle.manifest import Bundle
 from training.checkpoint import Loaded
 
 from .test_quantize import RNG, error, one_node, run

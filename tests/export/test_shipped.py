@@ -8,8 +8,8 @@ import re
 import pytest
 
 from export.__main__ import main
-from runtime.manifest import MANIFEST, read_bundle
-from runtime.reader import SHIPPED as BUNDLE
+from runtime.bundle.manifest import MANIFEST, read_bundle
+from runtime.reading.reader import SHIPPED as BUNDLE
 from training.checkpoint import SHIPPED, WEIGHTS
 
 pytestmark = pytest.mark.skipif(

@@ -20,8 +20,8 @@ from export.parity import LEAST_RANDOM, compare  # noqa: E402
 from export.static.coreml import MOST, activation_scales, fixed_scales  # noqa: E402
 from export.target import TARGETS, Arrays, Files, Target  # noqa: E402
 from export.targets.coreml_ios18 import program_of, runs  # noqa: E402
-from runtime.axes import NEURAL_ENGINE  # noqa: E402
-from runtime.io_spec import IOSpec  # noqa: E402
+from runtime.bundle.cache_axes import NEURAL_ENGINE  # noqa: E402
+from runtime.bundle.io_spec import IOSpec  # noqa: E402
 from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.model import MusicTrOCR  # noqa: E402

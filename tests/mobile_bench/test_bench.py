@@ -18,8 +18,8 @@ from mobile_bench.__main__ import main
 from mobile_bench.device import DEVICES
 from mobile_bench.measure import Timing, measure
 from mobile_bench.worker import Task, perform, place
+from runtime.bundle.manifest import Bundle
 from runtime.errors import OmrError, run_command
-from runtime.manifest import Bundle
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.image import Preparation
-from runtime.manifest import Artifact, Bundle, Manifest, SelfTest, write_bundle
-from runtime.tokenizer import AtomTokenizer
+from runtime.bundle.manifest import Artifact, Bundle, Manifest, SelfTest, write_bundle
+from runtime.bundle.tokenizer import AtomTokenizer
+from runtime.page.preparation import Preparation
 
 from . import tiny
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from runtime.abc import BARS, DECORATIONS, METERS, Bar, Change, Event, Grace, Item, LineBreak, Overlay, Pitch, Tune
-from runtime.abc_tidy import tidy
-from runtime.tokenizer import AtomTokenizer
+from runtime.abc.tidy import tidy
+from runtime.abc.tune import BARS, DECORATIONS, METERS, Bar, Change, Event, Grace, Item, LineBreak, Overlay, Pitch, Tune
+from runtime.bundle.tokenizer import AtomTokenizer
 
 CLEFS = ("treble", "treble-8", "treble+8", "soprano", "mezzosoprano", "alto", "tenor", "baritone", "bass", "bass-8")
 LENGTHS = tuple(Fraction(n) for n in ("1/4", "1/2", "3/4", "1", "3/2", "7/4", "2", "3", "4", "6", "8", "12", "16"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.bundle.io_spec import IOSpec
 from runtime.engines.onnx import open_session
-from runtime.io_spec import IOSpec
-from runtime.rows import Values
+from runtime.inference.row_by_row import Values
 
 
 class SessionGraph:
-    """See `runtime.rows.Graph`."""
+    """See `runtime.inference.row_by_row.Graph`."""
 
     def __init__(self, path: Path, spec: IOSpec, name: str) -> None:
         self.session, self.names = open_session(path, 1), spec.output_names(name)

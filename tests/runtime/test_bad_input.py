@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from runtime.__main__ import main
+from runtime.bundle.manifest import Bundle
 from runtime.errors import run_command
-from runtime.image import load_pages
-from runtime.load import MAX_PIXELS
-from runtime.manifest import Bundle
-from runtime.reader import Reader
+from runtime.page.load import MAX_PIXELS
+from runtime.page.preparation import load_pages
+from runtime.reading.reader import Reader
 
 DATA = Path(__file__).parent.parent / "data"
 DEMO = DATA / "demo.png"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.image import load_pages, prepare
+from runtime.abc.symbols import symbols
 from runtime.metrics import note_accuracy, ser
-from runtime.page import lay_out
-from runtime.reader import Reader
-from runtime.symbols import symbols
+from runtime.page.preparation import load_pages, prepare
+from runtime.page.systems import lay_out
+from runtime.reading.reader import Reader
 
 DATA = Path(__file__).parents[1] / "data"
 

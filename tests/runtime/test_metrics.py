@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from runtime.abc import write
+from runtime.abc.tune import write
 from runtime.metrics import (
     NOTHING,
     align,

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from runtime.__main__ import main
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
+from runtime.bundle.manifest import Bundle
 from runtime.errors import OmrError, run_command
-from runtime.image import load_pages
-from runtime.manifest import Bundle
-from runtime.notation import to_midi, to_musicxml
-from runtime.reader import Page, Reader, SystemReading
+from runtime.notation.score import to_midi, to_musicxml
+from runtime.page.preparation import load_pages
+from runtime.reading.reader import Page, Reader, SystemReading
 
 DATA = Path(__file__).parent.parent / "data"
 DEMO = DATA / "demo.png"
@@ -193,7 +193,7 @@ def test_the_command_runs_as_a_module(bundle: Bundle, expected: Page, tmp_path: 
 def test_the_default_bundle_is_the_shipped_one(
     bundle: Bundle, expected: Page, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.reader.SHIPPED", bundle.folder)
+    monkeypatch.setattr("runtime.reading.reader.SHIPPED", bundle.folder)
     assert run_command(lambda: main([str(DEMO)])) == 0
     out, err = capsys.readouterr()
     assert out == expected.abc and "shipped bundle tiny" in err

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.io_spec import MASKED, IOSpec
+from runtime.bundle.io_spec import MASKED, IOSpec
 
 Array = NDArray[np.float32]
 STRIDE = 8

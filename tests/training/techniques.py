@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from runtime.image import Preparation
-from runtime.tokenizer import AtomTokenizer
+from runtime.bundle.tokenizer import AtomTokenizer
+from runtime.page.preparation import Preparation
 from tests.source import ROOT
 from tests.weights import enliven
 from training.backbone import get_backbone

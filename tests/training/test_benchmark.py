@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from benchmarks.training_measures import ratios_of, sample
 from benchmarks.training_sides import HuggingFace, Material, huggingface_model
-from runtime.tokenizer import AtomTokenizer
+from runtime.bundle.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from training.config import load_config
 from training.order import Item

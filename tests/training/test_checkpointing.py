@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import ConfigError
-from runtime.tokenizer import AtomTokenizer
 from training import losses
 from training.backbone import BACKBONES, get_backbone
 from training.batches import make_preparation

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import OmrError
-from runtime.image import Preparation, batch, prepare, window_for
-from runtime.tokenizer import AtomTokenizer
+from runtime.page.preparation import Preparation, batch, prepare, window_for
 from training.batches import make_preparation
 from training.checkpoint import load_checkpoint
 from training.data.engraving.engraver import ENGRAVERS

@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from runtime.image import Preparation, bucket_for
+from runtime.page.preparation import Preparation, bucket_for
 from training.config import CurriculumConfig, OptimizerConfig, SchedulerConfig
 from training.optim import SCHEDULES, AveragedWeights, learning_rate_factor, make_optimizer
 from training.order import Item, Place, Plan, Stream

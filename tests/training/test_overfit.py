@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import pytest
 
-from runtime.image import Preparation
+from runtime.page.preparation import Preparation
 from training.__main__ import main
 from training.batches import Lines, make_preparation
 from training.checkpoint import load_checkpoint

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.image import batch, bucket_for, prepare
 from runtime.metrics import sequence_accuracy
+from runtime.page.preparation import batch, bucket_for, prepare
 from tests.music import rows
 from training.batches import Batch, decode_picture
 from training.checkpoint import SHIPPED, WEIGHTS, load_checkpoint

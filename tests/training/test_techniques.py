@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from runtime.tokenizer import AtomTokenizer
+from runtime.bundle.tokenizer import AtomTokenizer
 from training import losses
 from training.backbone import BACKBONES
 from training.batches import make_preparation

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "build":
         return build(args)
     if args.command == "tokenizer":
-        from runtime.tokenizer import BpeTokenizer
+        from runtime.bundle.tokenizer import BpeTokenizer
         from training.data.dataset.build import open_dataset
 
         learnt = BpeTokenizer.train(open_dataset(args.folder)["train"]["transcription"], args.size)
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def stats(args: argparse.Namespace) -> None:
     """omr-data stats."""
-    from runtime.tokenizer import load_tokenizer
+    from runtime.bundle.tokenizer import load_tokenizer
     from training.data.inspection.stats import Figures, count, drawn, summary
 
     splits = count(args.folder, load_tokenizer(args.tokenizer) if args.tokenizer else None)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import ConfigError
-from runtime.image import Preparation, bucket_for
-from runtime.tokenizer import Tokenizer
+from runtime.page.preparation import Preparation, bucket_for
 from training.batches import IGNORED, Batch, make_preparation
 from training.checkpoint import Loaded, load_checkpoint
 from training.config import Config, TechniqueConfig
@@ -73,7 +73,7 @@ def reprepared(
     """A batch of prepared pictures as another model wants it.
 
     Both preparations frame a data set's lines alike, so heights differ by a scale. Enlarged pictures are less sharp
-    than `runtime.image.prepare` would make them from the originals.
+    than `runtime.page.preparation.prepare` would make them from the originals.
     """
     if given == wanted:
         return image_BCHW, valid_width_B

@@ -30,7 +30,7 @@ def test_other_code_makes_its_own_value(monkeypatch: pytest.MonkeyPatch) -> None
     assert cache.kept("numbers", lambda: [3]) == [3]
 
 
-@pytest.mark.parametrize("file", ["runtime/abc.py", "training/data/sources/musicxml/lines.py"])
+@pytest.mark.parametrize("file", ["runtime/abc/tune.py", "training/data/sources/musicxml/lines.py"])
 def test_the_fingerprint_follows_the_source(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     monkeypatch.setattr(cache, "ROOT", tmp_path)

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.abc import Tune
-from runtime.abc_staves import write_staves
+from runtime.abc.staves import write_staves
+from runtime.abc.tune import Tune
 from runtime.errors import InputError
 from runtime.output import write_whole
 from training.data.dataset.executor import EXECUTORS

@@ -27,8 +27,8 @@ import datasets
 from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import logging as hub_logging
 
+from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
 from runtime.errors import InputError, OmrError
-from runtime.tokenizer import AtomTokenizer, Tokenizer, load_tokenizer
 from training.data.dataset.build import open_dataset
 from training.data.dataset.labels import in_form, with_facts
 
@@ -80,7 +80,7 @@ def open_split(dataset_id: str, split: str, labels: str) -> Any:
     Args:
         dataset_id: a folder, or an id on the hub.
         split: train, val or test.
-        labels: `verbatim`: as they stand, those that `runtime.abc_reader` can't read are counted; `canonical`:
+        labels: `verbatim`: as they stand, those that `runtime.abc.reader` can't read are counted; `canonical`:
             through its canonical form, rows that can't be read are left out and counted. Of a data set of our
             own both are the same.
 

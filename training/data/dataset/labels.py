@@ -1,4 +1,5 @@
-"""Labels as a run wants them: verbatim, as they stand, or canonical, through `runtime.abc_reader` and `runtime.abc`.
+"""Labels as a run wants them: verbatim, as they stand, or canonical, through `runtime.abc.reader` and
+`runtime.abc.tune`.
 
 Every label of a foreign data set is read once, in either form: what can't be read is counted by its cause.
 """
@@ -15,9 +16,12 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from runtime import abc, abc_reader, abc_tidy, abc_words
+from runtime.abc import reader as abc_reader
+from runtime.abc import tidy as abc_tidy
+from runtime.abc import tune as abc
+from runtime.abc import words as abc_words
+from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
 from runtime.errors import ConfigError, InputError
-from runtime.tokenizer import AtomTokenizer, Tokenizer
 from training.batches import picture_sizes
 
 FORMS = ("verbatim", "canonical")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.image import Preparation
-from runtime.staves import staff_space
+from runtime.page.preparation import Preparation
+from runtime.page.staves import staff_space
 from training.batches import decode_picture
 
 SMALLEST = 6.0  # px; heads, dots and accidentals run together below that

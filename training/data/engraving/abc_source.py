@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runtime.abc import Bar, Change, Event, LineBreak, Tune, atoms, voices
+from runtime.abc.tune import Bar, Change, Event, LineBreak, Tune, atoms, voices
 from training.data.engraving.engraver import EngraveError
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from runtime.abc import CLEF_BOTTOM, Change, Event, Tune, clefs_in_force
+from runtime.abc.tune import CLEF_BOTTOM, Change, Event, Tune, clefs_in_force
 from training.data.engraving.abc_source import AbcSource
 from training.data.engraving.columns import Geometry
 from training.data.engraving.engraver import EngraveError

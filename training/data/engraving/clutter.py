@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runtime.abc import Bar, Event, Tune
+from runtime.abc.tune import Bar, Event, Tune
 
 SYLLABLES = (
     "la", "my", "love", "oh", "the", "day", "is", "bright", "and", "so", "ri-", "ver", "gent-", "ly", "Glo-", "a",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.abc import Atom, Change, Event, Tune, atoms
-from runtime.columns import SYMBOL_CLASSES, classes, on_staff
+from runtime.abc.tune import Atom, Change, Event, Tune, atoms
+from runtime.reading.column_head import SYMBOL_CLASSES, classes, on_staff
 
 Row = tuple[int, int, int, int, int]  # atom index, x in pixels, symbol class, staff position class, duration class
 

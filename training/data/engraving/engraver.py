@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 from runtime.errors import OmrError
-from runtime.image import Preparation, prepare
+from runtime.page.preparation import Preparation, prepare
+from runtime.page.staves import find_staff
 from runtime.registry import Registry
-from runtime.staves import find_staff
 from training.data.engraving.columns import Row
 
 HEIGHT = 96  # px

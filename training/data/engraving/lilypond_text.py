@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-from runtime.abc import Change, Event, Pitch, Tune
-from runtime.measures import Measure, Placed, beam_count, cut
-from runtime.sounding import ALTERATION, Tone
+from runtime.abc.sounding_pitches import ALTERATION, Tone
+from runtime.abc.tune import Change, Event, Pitch, Tune
+from runtime.notation.measures import Measure, Placed, beam_count, cut
 from training.data.engraving.engraver import EngraveError
 
 CLEFS = {

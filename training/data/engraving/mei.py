@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from runtime.abc import Bar, Change, Event, LineBreak, Overlay, Pitch, Tune, clefs_in_force, voices
-from runtime.sounding import octave_shift
+from runtime.abc.sounding_pitches import octave_shift
+from runtime.abc.tune import Bar, Change, Event, LineBreak, Overlay, Pitch, Tune, clefs_in_force, voices
 from training.data.engraving.clutter import Clutter
 from training.data.engraving.mei_layer import LayerStyle, Pair, layer
 from training.data.engraving.mei_marks import anchor, marks

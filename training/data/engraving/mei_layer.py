@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from runtime.abc import Event, Pitch
+from runtime.abc.tune import Event, Pitch
 
 ACCIDENTALS = {"^^": "x", "^": "s", "=": "n", "_": "f", "__": "ff"}
 ARTICULATIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.abc import Event, Item
+from runtime.abc.tune import Event, Item
 
 DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 SIGNS = {  # decoration -> element and its attributes

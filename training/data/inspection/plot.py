@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from runtime.image import POCKET_WIDTHS
 from runtime.output import write_whole
+from runtime.page.preparation import POCKET_WIDTHS
 from training.data.inspection.stats import Figures
 
 

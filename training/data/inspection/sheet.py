@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from runtime.abc_reader import AbcError
-from runtime.abc_staves import parse_staves
+from runtime.abc.reader import AbcError
+from runtime.abc.staves import parse_staves
 from runtime.errors import InputError
 from runtime.output import write_whole
 from training.data.dataset.build import open_dataset

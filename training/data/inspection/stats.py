@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.tokenizer import AtomTokenizer, Tokenizer
+from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
 from training.data.dataset.build import digest, open_dataset
 
 BARS, BAR_WIDTH = 16, 40  # of a histogram in text: lines, characters

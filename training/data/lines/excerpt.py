@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runtime.abc import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
-from runtime.abc_tidy import tidy
-from runtime.sounding import sound
+from runtime.abc.sounding_pitches import sound
+from runtime.abc.tidy import tidy
+from runtime.abc.tune import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
 from training.data.lines.grand import lower_staff
 from training.data.lines.invent import invent
 from training.data.lines.marks import mark

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Item, Pitch, Tune
+from runtime.abc.tune import CLEF_BOTTOM, Bar, Change, Event, Item, Pitch, Tune
 from training.data.lines.rework import LENGTHS, bar_lengths
 from training.data.lines.transpose import fits_staff
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from runtime.abc import ACCIDENTALS, Bar, Event, Grace, Item, Pitch, Tune
+from runtime.abc.tune import ACCIDENTALS, Bar, Event, Grace, Item, Pitch, Tune
 
 # Meter -> (length of a bar, length of a beat, weight), lengths in eighths; what real tunes hold weighs less.
 METER_BEATS = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.abc import Bar, Event, Item, Overlay, Tune
+from runtime.abc.tune import Bar, Event, Item, Overlay, Tune
 
 ARTICULATIONS = ("staccato", "accent", "tenuto", "marcato", "staccatissimo")
 ORNAMENTS = ("trill", "turn", "invertedturn", "uppermordent", "lowermordent")

@@ -10,9 +10,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Item, Overlay, Pitch, Tune
-from runtime.measures import meter_length
-from runtime.sounding import sound
+from runtime.abc.sounding_pitches import sound
+from runtime.abc.tune import CLEF_BOTTOM, Bar, Change, Event, Item, Overlay, Pitch, Tune
+from runtime.notation.measures import meter_length
 from training.data.lines.transpose import LOWEST, fits_staff, move
 
 # p notes in the time of q, each of that length, for an event of the length.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runtime.abc import CLEF_BOTTOM, STEPS, Event, Pitch
-from runtime.sounding import ALTERATION, key_alterations
+from runtime.abc.sounding_pitches import ALTERATION, key_alterations
+from runtime.abc.tune import CLEF_BOTTOM, STEPS, Event, Pitch
 
 SIGN = {value: name for name, value in ALTERATION.items()}
 LOWEST, HIGHEST = -7, 15  # staff positions: three and a half ledger lines either way

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.abc import Item, Tune
-from runtime.abc_reader import AbcError, parse
+from runtime.abc.reader import AbcError, parse
+from runtime.abc.tune import Item, Tune
 from runtime.errors import MissingExtraError
 from training.data.cache import kept
 from training.data.sources.collections import COLLECTIONS, SCORES

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from runtime.abc import DURATIONS, Bar, Event, Grace, Item, LineBreak, Overlay, Tune, voices
-from runtime.abc_reader import AbcError
-from runtime.abc_tidy import split_duration, tidy
-from runtime.tokenizer import atom_vocabulary
+from runtime.abc.reader import AbcError
+from runtime.abc.tidy import split_duration, tidy
+from runtime.abc.tune import DURATIONS, Bar, Event, Grace, Item, LineBreak, Overlay, Tune, voices
+from runtime.bundle.tokenizer import atom_vocabulary
 from training.data.lines.marks import LABELLED
 
 DRAWABLE = frozenset(d for d in DURATIONS if d >= Fraction(1, 4))

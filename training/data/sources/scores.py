@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from runtime.abc import Tune
-from runtime.abc_reader import AbcError
+from runtime.abc.reader import AbcError
+from runtime.abc.tune import Tune
 from training.data.sources.corpus import corpus_folder
 from training.data.sources.musicxml.staves import read_score, read_staves
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 
 SPLITS = (("train", 90), ("val", 5), ("test", 5))  # percent of clusters
 QUOTED = 24  # notes in a row that make a quotation

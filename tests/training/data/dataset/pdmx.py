@@ -31,9 +31,9 @@ import verovio
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.abc import Event, Item, LineBreak, Tune, write
-from runtime.abc_reader import AbcError, parse
-from runtime.notation import to_musicxml
+from runtime.abc.reader import AbcError, parse
+from runtime.abc.tune import Event, Item, LineBreak, Tune, write
+from runtime.notation.score import to_musicxml
 from training.data.lines.excerpt import cut
 from training.data.sources.corpus import raw_tunes, simplify
 

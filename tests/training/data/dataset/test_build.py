@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.bundle.tokenizer import AtomTokenizer, load_tokenizer
 from runtime.errors import InputError
-from runtime.tokenizer import AtomTokenizer, load_tokenizer
 from training.data.__main__ import main
 from training.data.dataset.build import Recipe, build, digest, open_dataset
 

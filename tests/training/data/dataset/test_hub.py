@@ -17,8 +17,8 @@ from PIL import Image
 from tokenizers import Tokenizer as HubTokenizer
 from tokenizers import models, trainers
 
+from runtime.bundle.tokenizer import BEGIN, END, PAD, AtomTokenizer, BpeTokenizer
 from runtime.errors import ConfigError, InputError, run_command
-from runtime.tokenizer import BEGIN, END, PAD, AtomTokenizer, BpeTokenizer
 from tests.music import rows as our_rows
 from tests.music import save_dataset
 from tests.source import ROOT

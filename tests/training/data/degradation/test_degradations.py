@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
 from runtime.errors import InputError
 from tests.source import ROOT
 from training.data.__main__ import main

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
+from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import ConfigError
-from runtime.image import Preparation
-from runtime.tokenizer import AtomTokenizer
+from runtime.page.preparation import Preparation
 from training.batches import Lines
 from training.data.degradation.degrade import DEGRADATIONS, NAMES, PRESETS, Move, apply, degrade, step, strongest
 from training.data.engraving.engravers.verovio import ENGRAVER

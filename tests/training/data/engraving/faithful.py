@@ -7,9 +7,9 @@ from collections import Counter
 
 import numpy as np
 
-from runtime.abc import BARS, CLEF_BOTTOM, MAJOR_KEYS, METERS, Atom, Change, Tune, atoms, join
-from runtime.abc_reader import parse
-from runtime.measures import cut
+from runtime.abc.reader import parse
+from runtime.abc.tune import BARS, CLEF_BOTTOM, MAJOR_KEYS, METERS, Atom, Change, Tune, atoms, join
+from runtime.notation.measures import cut
 from training.data.engraving.engravers.verovio import ENGRAVER, OPTIONS
 from training.data.engraving.mei import to_mei
 from training.data.lines.excerpt import part_beams

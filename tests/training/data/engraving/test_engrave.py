@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.abc import Tune, write
-from runtime.abc_reader import parse
-from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
+from runtime.abc.reader import parse
+from runtime.abc.tune import Tune, write
+from runtime.reading.column_head import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.dataset.build import MIXES
 from training.data.engraving.engraver import HEIGHT, EngraveError
 from training.data.engraving.engravers.verovio import ENGRAVER

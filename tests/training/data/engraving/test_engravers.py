@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.abc import BARS, Tune, atoms, write
-from runtime.abc_reader import parse
-from runtime.columns import POSITION_CLASSES, SYMBOL_CLASSES
+from runtime.abc.reader import parse
+from runtime.abc.tune import BARS, Tune, atoms, write
 from runtime.errors import MissingExtraError, OmrError
+from runtime.reading.column_head import POSITION_CLASSES, SYMBOL_CLASSES
 from training.data.__main__ import main
 from training.data.dataset.build import MIXES
 from training.data.engraving.engraver import ENGRAVERS, HEIGHT, EngraveError, Engraver, Engraving, draw_many

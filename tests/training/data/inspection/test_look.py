@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.bundle.tokenizer import AtomTokenizer, BpeTokenizer
 from runtime.errors import run_command
-from runtime.tokenizer import AtomTokenizer, BpeTokenizer
 from training.data.__main__ import main
 from training.data.dataset.build import Recipe, build, digest, open_dataset
 from training.data.inspection.sheet import again, contact_sheet

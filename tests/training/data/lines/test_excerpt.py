@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
-from runtime.abc import CLEF_BOTTOM, Bar, Change, Event, Overlay, Tune, atoms, write
-from runtime.abc_reader import parse
-from runtime.abc_staves import parse_staves, write_staves
+from runtime.abc.reader import parse
+from runtime.abc.staves import parse_staves, write_staves
+from runtime.abc.tune import CLEF_BOTTOM, Bar, Change, Event, Overlay, Tune, atoms, write
 from tests.source import ROOT
 from training.data.dataset.build import MIXES
 from training.data.lines.excerpt import Mix, close_ties, excerpt, excerpt_staves

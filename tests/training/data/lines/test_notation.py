@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.abc import Tune, write
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
+from runtime.abc.tune import Tune, write
 from training.data.engraving.clutter import KINDS, Clutter, scatter
 from training.data.engraving.engravers.verovio import ENGRAVER
 from training.data.lines.notation import NOTATIONS, Notation

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
-from runtime.abc import Event, Item, Pitch, write
-from runtime.abc_reader import parse
+from runtime.abc.reader import parse
+from runtime.abc.tune import Event, Item, Pitch, write
 from training.data.sources.corpus import load_sources
 from training.data.sources.splits import Source, assign_splits, join_splits, split_of
 

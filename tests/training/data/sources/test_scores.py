@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from runtime.abc import STEPS, Event, Tune, write
-from runtime.abc_reader import AbcError, parse
-from runtime.notation import to_musicxml
-from runtime.sounding import sound
+from runtime.abc.reader import AbcError, parse
+from runtime.abc.sounding_pitches import sound
+from runtime.abc.tune import STEPS, Event, Tune, write
+from runtime.notation.score import to_musicxml
 from tests.music import line
 from tests.runtime.random_tunes import random_tune
 from training.data.sources.musicxml.staves import Staff, read_score, read_staves

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.abc import Change, Tune
+from runtime.abc.tune import Change, Tune
 from runtime.errors import MissingExtraError
 from training.data.engraving.abc_source import AbcSource, Dialect, abc_source, natural_width
 from training.data.engraving.abcm2ps_places import check_height, read_geometry

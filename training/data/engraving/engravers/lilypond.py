@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 from runtime.errors import MissingExtraError
 from training.data.engraving.engraver import EngraveError, Engraving, Program
 from training.data.engraving.lilypond_text import to_lilypond

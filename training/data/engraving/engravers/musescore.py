@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.abc import Bar, Tune, atoms
+from runtime.abc.tune import Bar, Tune, atoms
 from runtime.errors import MissingExtraError
-from runtime.measures import cut
-from runtime.notation import to_musicxml
+from runtime.notation.measures import cut
+from runtime.notation.score import to_musicxml
 from training.data.engraving.engraver import EngraveError, Engraving, Program
 from training.data.engraving.svg import Frame, whole_line
 

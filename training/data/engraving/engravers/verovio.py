@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import verovio
 
-from runtime.abc import Tune
+from runtime.abc.tune import Tune
 from training.data.engraving.clutter import Clutter, scatter
 from training.data.engraving.columns import Geometry, rows
 from training.data.engraving.engraver import HEIGHT, MIDDLE, STAFF_SPACE, EngraveError, Engraving

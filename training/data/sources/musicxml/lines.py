@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from runtime.abc import Bar, Change, Event, Grace, Item, Overlay, Pitch, Tune
-from runtime.abc_tidy import tidy
-from runtime.sounding import ALTERATION, Alterations
+from runtime.abc.sounding_pitches import ALTERATION, Alterations
+from runtime.abc.tidy import tidy
+from runtime.abc.tune import Bar, Change, Event, Grace, Item, Overlay, Pitch, Tune
 from training.data.sources.musicxml.measures import Measure
 from training.data.sources.musicxml.notes import Head, Note
 from training.data.sources.musicxml.voices import Voice

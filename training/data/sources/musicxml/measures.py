@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
-from runtime.abc import CLEF_BOTTOM, METERS, Change
-from runtime.abc_reader import AbcError
-from runtime.notation_signs import BAR_STYLES
+from runtime.abc.reader import AbcError
+from runtime.abc.tune import CLEF_BOTTOM, METERS, Change
+from runtime.notation.musicxml_signs import BAR_STYLES
 from training.data.sources.musicxml.notes import Note, add_head, dynamics, read_note, whole_number
 
 CLEFS = {

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
-from runtime.abc import DURATIONS, STEPS
-from runtime.abc_reader import AbcError
-from runtime.notation_signs import ACCIDENTAL_NAMES, ARTICULATIONS, DYNAMICS, NOTE_TYPES, ORNAMENTS, TECHNICAL, TREMOLOS
+from runtime.abc.reader import AbcError
+from runtime.abc.tune import DURATIONS, STEPS
+from runtime.notation.musicxml_signs import (
+    ACCIDENTAL_NAMES,
+    ARTICULATIONS,
+    DYNAMICS,
+    NOTE_TYPES,
+    ORNAMENTS,
+    TECHNICAL,
+    TREMOLOS,
+)
 
 SIGNS = {name: sign for sign, name in ACCIDENTAL_NAMES.items()} | {"sharp-sharp": "^^"}
 BASES = {name: base for base, name in NOTE_TYPES.items()}

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from runtime.abc import Change, Tune
-from runtime.abc_reader import AbcError
+from runtime.abc.reader import AbcError
+from runtime.abc.tune import Change, Tune
 from training.data.sources.musicxml.lines import Drawn, line
 from training.data.sources.musicxml.measures import Measure, PartReader
 from training.data.sources.musicxml.voices import voices_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from runtime.abc_reader import AbcError
-from runtime.abc_tidy import split_duration
-from runtime.notation_signs import DYNAMICS
+from runtime.abc.reader import AbcError
+from runtime.abc.tidy import split_duration
+from runtime.notation.musicxml_signs import DYNAMICS
 from training.data.sources.musicxml.measures import Measure
 from training.data.sources.musicxml.notes import Note
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from xml.etree import ElementTree
 
-from runtime.abc import write
-from runtime.notation_signs import NOTE_TYPES
+from runtime.abc.tune import write
+from runtime.notation.musicxml_signs import NOTE_TYPES
 from training.data.sources.musicxml.staves import Staff, read_staves
 
 DIVISIONS = 120  # ticks in a quarter

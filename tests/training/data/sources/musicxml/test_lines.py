@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.abc import write
-from runtime.sounding import sound
+from runtime.abc.sounding_pitches import sound
+from runtime.abc.tune import write
 
 from .snippets import BACK, COMMON, HEAD, HIDDEN, STOP, TIE, V2, direction, n, read, slur, staves
 

@@ -1,0 +1,1 @@
+"""Canonical ABC: its text, the model behind it, and what the notes of it sound like."""

@@ -1,0 +1,1 @@
+"""What a bundle holds: manifest, inputs and outputs of its graphs, tokenizer."""
