@@ -61,8 +61,8 @@ $(LOWEST)/.all: requirements-lowest.lock
 	@touch $@
 
 test-lowest: $(LOWEST)/.all  ## fast tests with the lowest versions that pyproject.toml allows, but for torch
-	$(LOWEST)/bin/python -m pytest -n 2 tests/runtime tests/training/test_backbones.py tests/training/test_model.py \
-	tests/training/test_loop.py tests/training/test_checkpoint.py tests/export/test_graphs.py $(ARGS)
+	$(LOWEST)/bin/python -m pytest -n 2 tests/runtime tests/training/model/test_backbones.py tests/training/model/test_music_trocr.py \
+	tests/training/loop/test_train.py tests/training/saving/test_checkpoint.py tests/export/test_graphs.py $(ARGS)
 
 test-phones: setup-phones  ## a small case of each phone format: Core ML (evaluated here), TFLite, ExecuTorch
 	$(BIN)/python -m pytest -n 2 tests/export/test_coreml.py tests/export/test_static_coreml.py \

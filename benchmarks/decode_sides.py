@@ -19,8 +19,8 @@ from export.targets.onnx import borrowed, trace
 from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec
 from runtime.engines.onnx import OnnxDecoder, OnnxMemory, open_session
 from runtime.errors import MissingExtraError
-from training.backbone import declare_torchvision_operators
-from training.decoder import Decoder, KeysValues
+from training.model.backbone import declare_torchvision_operators
+from training.model.decoder import Decoder, KeysValues
 
 EXTRA = "bench"
 Way = Callable[[], None]  # decodes all tokens once

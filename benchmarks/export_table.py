@@ -36,10 +36,10 @@ from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import run_command
 from tests.source import ROOT
 from tests.weights import enliven
-from training.batches import make_preparation
-from training.checkpoint import SHIPPED, Loaded, load_checkpoint
 from training.config import load_config
-from training.model import MusicTrOCR
+from training.loading.batches import make_preparation
+from training.model.music_trocr import MusicTrOCR
+from training.saving.checkpoint import SHIPPED, Loaded, load_checkpoint
 
 ROWS = ROOT / "docs" / "measured" / "export.jsonl"
 BACKBONES = ROOT / "configs" / "backbones"

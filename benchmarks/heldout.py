@@ -59,7 +59,7 @@ class Line(NamedTuple):
 
 def width_in_spaces(image: Image) -> float:
     """Of a framed picture, in staff spaces."""
-    from training.batches import SPACES_HIGH
+    from training.loading.batches import SPACES_HIGH
 
     return image.width / image.height * SPACES_HIGH
 
@@ -76,10 +76,10 @@ def built(folder: Path, name: str) -> Path:
 
 def read_checkpoint(checkpoint: Path, folder: Path, limit: int) -> list[Line]:
     """A set's lines read by PyTorch in fp32."""
-    from training.batches import Lines
-    from training.checkpoint import load_checkpoint
     from training.data.dataset.hub import open_split
-    from training.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate
+    from training.loading.batches import Lines
+    from training.saving.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     rows = open_split(str(folder), "test", "canonical")

@@ -30,15 +30,15 @@ from tqdm import tqdm
 
 from runtime.errors import OmrError, run_command
 from runtime.output import write_whole
-from training.checkpointing import CHOICES
 from training.config import Config, load_config
+from training.hardware.precision import processor_name, settle_device
+from training.loop.technique import TECHNIQUES
+from training.model.activation_checkpointing import CHOICES
 from training.planner.advice import GB, Wish, estimate, most_of
-from training.planner.measure import cpu_peak, gpu_peak
+from training.planner.measured_peak import cpu_peak, gpu_peak
 from training.planner.rehearsal import plan_of_checkpoint, rehearse
 from training.planner.sizes import Sizes, precision_of, sizes_of, splits
 from training.planner.tiers import PUBLISHED, TIERS, recommend
-from training.precision import processor_name, settle_device
-from training.technique import TECHNIQUES
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TEACHER = CONFIGS / "backbones" / "deit_small.yaml"

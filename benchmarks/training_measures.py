@@ -34,9 +34,9 @@ from benchmarks.training_sides import (
 )
 from runtime.errors import InputError
 from runtime.page.preparation import bucket_for
-from training.checkpointing import CHOICES
 from training.data.dataset.build import Recipe, build
-from training.precision import processor_name, settle_device
+from training.hardware.precision import processor_name, settle_device
+from training.model.activation_checkpointing import CHOICES
 
 WAYS = {  # name -> whose batches
     **{f"ours, {where}": "ours" for where in CHOICES},

@@ -20,16 +20,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from runtime.bundle.tokenizer import BpeTokenizer
-from training.backbone import declare_torchvision_operators
-from training.batches import Batch, Lines, Sample
-from training.checkpointing import checkpoint_activations
 from training.config import Config, load_config
 from training.data.dataset.hub import make_tokenizer
-from training.loop import take_step
-from training.order import Item, Plan
-from training.parameters import parameters_of
-from training.precision import settle_device
-from training.run import Run, build_run, open_material
+from training.hardware.precision import settle_device
+from training.loading.batches import Batch, Lines, Sample
+from training.loading.order import Item, Plan
+from training.loop.parameter_counts import parameters_of
+from training.loop.run import Run, build_run, open_material
+from training.loop.train import take_step
+from training.model.activation_checkpointing import checkpoint_activations
+from training.model.backbone import declare_torchvision_operators
 
 declare_torchvision_operators()  # before timm and transformers, which import torchvision
 
@@ -137,7 +137,7 @@ def load(material: Material, batches: Sequence[Sequence[int]], collate: Callable
 
 
 class Ours:
-    """`training.loop.take_step`, as `omr-train` calls it.
+    """`training.loop.train.take_step`, as `omr-train` calls it.
 
     Args:
         material: lines.

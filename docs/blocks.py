@@ -70,8 +70,8 @@ def backbones() -> str:
     """A table of the backbones: what they are, what they cost, what they take and give."""
     import torch
 
-    from training.backbone import BACKBONES, get_backbone
-    from training.parameters import parameters_of
+    from training.loop.parameter_counts import parameters_of
+    from training.model.backbone import BACKBONES, get_backbone
 
     head = ["name", "what it is", "family", "parameters", "features of H x W px", "W is a multiple of", "on the hub"]
     lines = [head, ["---"] * len(head)]
@@ -98,7 +98,7 @@ def collections() -> str:
 
 def notations() -> str:
     """A table of what is labelled and what is drawn beside it."""
-    from training.data.lines.notation import NOTATIONS
+    from training.data.lines.labelled_notation import NOTATIONS
 
     lines = [["notation", "in a label", "comes from"], ["---"] * 3]
     for row in NOTATIONS:

@@ -23,7 +23,7 @@ from runtime.errors import BundleError
 from runtime.inference.engine import Engine
 from runtime.page.preparation import Preparation, batch
 from runtime.reading.column_head import understood
-from training.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
+from training.saving.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find, load_checkpoint
 
 from .calibration import Calibration
 from .card import CARD, model_card

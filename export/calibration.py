@@ -14,9 +14,9 @@ import numpy as np
 from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, pad_memory
 from runtime.page.geometry import Grey
 from runtime.page.preparation import batch, prepare
-from training.batches import decode_picture
-from training.checkpoint import Loaded
 from training.data.dataset.build import Recipe, Shard, make_rows
+from training.loading.batches import decode_picture
+from training.saving.checkpoint import Loaded
 
 from .lines import by_bucket
 from .modules import io_spec

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.bundle.io_spec import kind_of
 from runtime.bundle.manifest import Manifest
-from training.checkpoint import Loaded
+from training.saving.checkpoint import Loaded
 
 CARD = "MODEL_CARD.md"
 SCORES = {

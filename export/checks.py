@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.bundle.io_spec import IOSpec
 from runtime.inference.engine import Engine
-from training.checkpoint import Loaded
+from training.saving.checkpoint import Loaded
 
 from .graphs import open_engine
 from .lines import Probe

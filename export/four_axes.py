@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from export.attention import plain_attention, replaced
-from training import columns
-from training.columns import places
+from training.model import column_memory as columns
+from training.model.column_memory import places
 
 EXTRA = "tflite"
 
@@ -79,7 +79,7 @@ class Kept(TorchFunctionMode):
 
 
 def constant_places(*grid: Any) -> Tensor:
-    """See `training.columns.places`; a constant of the graph that is traced."""
+    """See `training.model.column_memory.places`; a constant of the graph that is traced."""
     with ThreadPoolExecutor(1) as other:  # tracing is a mode of this thread
         return torch.tensor(other.submit(places, *grid).result().tolist())
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import BundleError
 from runtime.inference.engine import Engine, Floats
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 from .lines import Pictures
 from .parity import LEAST, psnr

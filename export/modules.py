@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from runtime.bundle.io_spec import CHUNK, CHUNKED, SLOT_BUCKETS, IOSpec
 from runtime.page.preparation import Preparation
-from training.backbone import get_backbone
-from training.columns import ColumnMemory
-from training.decoder import Decoder, KeysValues
-from training.losses import DENSE
-from training.model import MusicTrOCR
+from training.loop.losses import DENSE
+from training.model.backbone import get_backbone
+from training.model.column_memory import ColumnMemory
+from training.model.decoder import Decoder, KeysValues
+from training.model.music_trocr import MusicTrOCR
 
 SHRUNK = 2.0**-2  # a power of two rounds nothing
 

@@ -9,7 +9,7 @@ Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
 https://machinelearning.apple.com/research/neural-engine-transformers); linear maps split at 1,024 outputs as in
 ExecuTorch's static Llama for the Neural Engine (pull requests #8436, which splits them, and #8715).
 
-Shapes as in `training.decoder`, and: N tokens of a step (1) or chunk, C channels of one head's part.
+Shapes as in `training.model.decoder`, and: N tokens of a step (1) or chunk, C channels of one head's part.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.bundle.io_spec import CHUNKED
-from training.decoder import MASKED, Decoder, DecoderLayer
-from training.model import MusicTrOCR
+from training.model.decoder import MASKED, Decoder, DecoderLayer
+from training.model.music_trocr import MusicTrOCR
 
 from .modules import folded, folded_memory
 

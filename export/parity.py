@@ -23,7 +23,7 @@ from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import BundleError
 from runtime.inference.engine import Engine, Floats
 from runtime.reading.decode import greedy
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 from .graphs import Graphs, open_engine
 from .lines import Pictures, Probe

@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from runtime.bundle.io_spec import IOSpec
 from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import BundleError
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 from .lines import Probe
 from .modules import folded, folded_memory

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from runtime.bundle.manifest import Manifest
-from training.checkpoint import Loaded
-from training.precision import processor_name
+from training.hardware.precision import processor_name
+from training.saving.checkpoint import Loaded
 
 FILE = "quantisation.jsonl"
 

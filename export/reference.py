@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from runtime.bundle.io_spec import IOSpec
 from runtime.inference.engine import Floats, Integers
-from training.decoding import TorchDecoder
-from training.model import Encoded, MusicTrOCR
+from training.evaluation.torch_decoder import TorchDecoder
+from training.model.music_trocr import Encoded, MusicTrOCR
 
 
 class TorchMemory:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.decoder import Decoder
-from training.model import Looked, MusicTrOCR
+from training.model.decoder import Decoder
+from training.model.music_trocr import Looked, MusicTrOCR
 
 from .lines import Pictures
 

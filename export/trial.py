@@ -17,10 +17,10 @@ from tqdm import tqdm
 from runtime.inference.engine import Engine
 from runtime.metrics import sequence_accuracy, ser
 from runtime.page.preparation import batch, prepare
-from training.batches import decode_picture
-from training.checkpoint import Loaded
 from training.data.dataset.hub import open_split
 from training.data.dataset.labels import label_form
+from training.loading.batches import decode_picture
+from training.saving.checkpoint import Loaded
 
 from . import heldout
 from .lines import Pictures, by_bucket

@@ -12,7 +12,7 @@ from runtime.bundle.manifest import Artifact, Bundle, read_bundle
 from runtime.errors import BundleError
 from runtime.inference.engine import Engine
 from runtime.page.preparation import batch
-from training.checkpoint import Loaded, load_checkpoint
+from training.saving.checkpoint import Loaded, load_checkpoint
 
 from .bundle import recorded_checkpoint, say, weights_digest
 from .graphs import open_engine

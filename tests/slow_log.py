@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from training.precision import processor_name
+from training.hardware.precision import processor_name
 
 from .source import ROOT
 

@@ -11,8 +11,8 @@ import yaml
 
 from tests.source import ROOT
 from tests.study import PUBLISHED, STUDY, Published
-from training.backbone import backbone_name
 from training.config import load_config, save_config
+from training.model.backbone import backbone_name
 
 OTHERS = ("devices", "slurm", "sweeps")  # folders below configs/ that hold no training configurations
 FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in OTHERS)

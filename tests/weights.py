@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from pathlib import Path
 from runtime.errors import ConfigError, OmrError, run_command
 
 from .config import Config, keys, load_config
-from .faults import loud, told_in_a_sentence
+from .loop.faults import loud, told_in_a_sentence
 from .messages import say
 from .results.command import results_command
 from .sweep.command import sweep_command
@@ -66,7 +66,7 @@ def train_command(arguments: Sequence[str]) -> int:
     if begun.exists():
         config = resumed_config(begun, overrides)
 
-    from .loop import train
+    from .loop.train import train
 
     with told_in_a_sentence("lower data.num_workers or data.eval_limit, or choose a smaller model"):
         return train(config, folder)
@@ -124,13 +124,13 @@ def evaluate_command(arguments: Sequence[str]) -> int:
 
     from runtime.reading.search import Search
 
-    from .batches import Lines
-    from .checkpoint import load_checkpoint
     from .data.dataset.hub import open_split
     from .data.dataset.labels import label_form
     from .data.dataset.staff_space import warn_of_small_staves
-    from .evaluate import evaluate
-    from .precision import processor_name, settle_device
+    from .evaluation.evaluate import evaluate
+    from .hardware.precision import processor_name, settle_device
+    from .loading.batches import Lines
+    from .saving.checkpoint import load_checkpoint
 
     search = Search(options.beam, options.length_penalty, options.column_weight)
     device = settle_device(options.device)
@@ -179,7 +179,7 @@ def release_command(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the release")
     options = parser.parse_args(arguments)
 
-    from .release import release
+    from .saving.release import release
 
     folder = release(options.run, options.out)
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -197,7 +197,7 @@ def finished_command(arguments: Sequence[str]) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     options = parser.parse_args(arguments)
 
-    from .checkpoint import find, read_progress
+    from .saving.checkpoint import find, read_progress
 
     folder = find(options.run)
     progress = read_progress(folder)

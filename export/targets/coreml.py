@@ -46,8 +46,8 @@ from runtime.bundle.io_spec import IOSpec, TensorSpec, is_decoder, kind_of
 from runtime.engines.coreml import engine_of
 from runtime.errors import BundleError
 from runtime.inference.row_by_row import RowsEngine
-from training.backbone import get_backbone
-from training.model import MusicTrOCR
+from training.model.backbone import get_backbone
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "coreml"
 

@@ -37,7 +37,7 @@ from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axe
 from runtime.bundle.io_spec import IOSpec, TensorSpec, kind_of
 from runtime.engines.coreml_ios18 import StatesEngine
 from runtime.errors import BundleError
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "coreml"
 

@@ -43,7 +43,7 @@ from export.views.pte import view
 from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.executorch import DTYPES, ExecutorchGraph, open_program
 from runtime.errors import BundleError
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "executorch"
 

@@ -29,7 +29,7 @@ from export.views.mil import view
 from runtime.bundle.io_spec import IOSpec
 from runtime.engines.executorch import open_program
 from runtime.errors import BundleError
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "executorch"
 

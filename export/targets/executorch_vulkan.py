@@ -16,7 +16,7 @@ from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPart
 from export.target import Files, Target
 from export.targets.executorch import VARIABLE, check, exported, graph_view, load, lowered, operators, quiet
 from runtime.bundle.io_spec import IOSpec
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "executorch"
 

@@ -30,7 +30,7 @@ from export.views.onnx import view
 from runtime.bundle.io_spec import IOSpec, is_decoder
 from runtime.engines.onnx import DTYPES, open_session
 from runtime.errors import BundleError
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "export"
 

@@ -37,8 +37,8 @@ from export.views.tflite import view
 from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.tflite import LitertGraph, open_interpreter
 from runtime.errors import BundleError
-from training.decoder import Decoder
-from training.model import MusicTrOCR
+from training.model.decoder import Decoder
+from training.model.music_trocr import MusicTrOCR
 
 EXTRA = "tflite"
 

@@ -11,7 +11,7 @@ from export.lines import Probe
 from runtime.bundle.manifest import Bundle, read_bundle
 from runtime.inference.engine import Engine, load_engine
 from tests.threads import one_thread  # noqa: F401 - a fixture, taken up by its name
-from training.checkpoint import Loaded, load_checkpoint
+from training.saving.checkpoint import Loaded, load_checkpoint
 
 from .debug import save_checkpoint
 

@@ -9,10 +9,10 @@ import torch
 from runtime.bundle.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from tests.weights import enliven
-from training.batches import make_preparation
-from training.checkpoint import WEIGHTS, build_model, write_weights
 from training.config import load_config, save_config
-from training.model import MusicTrOCR
+from training.loading.batches import make_preparation
+from training.model.music_trocr import MusicTrOCR
+from training.saving.checkpoint import WEIGHTS, build_model, write_weights
 
 # Two cache sizes, and the widest bucket under what an engraved line needs.
 OVERRIDES = ("model.params.max_seq_len=512", "data.width_buckets=[128, 256, 512, 1280]")

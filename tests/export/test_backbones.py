@@ -17,10 +17,10 @@ from export.targets.onnx import load, trace
 from runtime.bundle.io_spec import IOSpec
 from runtime.errors import MissingExtraError
 from tests.source import ROOT
-from training.backbone import BACKBONES, get_backbone
-from training.batches import make_preparation
 from training.config import load_config
-from training.model import MusicTrOCR
+from training.loading.batches import make_preparation
+from training.model.backbone import BACKBONES, get_backbone
+from training.model.music_trocr import MusicTrOCR
 
 from .debug import random_model
 

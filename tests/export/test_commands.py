@@ -19,8 +19,8 @@ from export.target import TARGETS, Files
 from runtime.bundle.io_spec import CHUNKED, GRAPHS, IOSpec
 from runtime.bundle.manifest import Bundle, SelfTest, read_bundle, write_bundle
 from runtime.errors import run_command
-from training.checkpoint import load_checkpoint
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
+from training.saving.checkpoint import load_checkpoint
 
 from .debug import save_checkpoint
 

@@ -19,9 +19,9 @@ from export.parity import LEAST, compare, decoder_numbers, encoder_numbers, forc
 from export.target import TARGETS, Files  # noqa: E402
 from runtime.bundle.io_spec import CHUNKED, IOSpec  # noqa: E402
 from runtime.errors import BundleError  # noqa: E402
-from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
-from training.model import MusicTrOCR  # noqa: E402
+from training.loading.batches import make_preparation  # noqa: E402
+from training.model.music_trocr import MusicTrOCR  # noqa: E402
 
 from ..source import ROOT  # noqa: E402
 from .debug import OVERRIDES, random_model  # noqa: E402

@@ -24,9 +24,9 @@ from runtime.engines.coreml import CoremlGraph  # noqa: E402
 from runtime.engines.coreml_ios18 import StatesDecoder  # noqa: E402
 from runtime.errors import BundleError  # noqa: E402
 from runtime.inference.engine import Engine  # noqa: E402
-from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
-from training.model import MusicTrOCR  # noqa: E402
+from training.loading.batches import make_preparation  # noqa: E402
+from training.model.music_trocr import MusicTrOCR  # noqa: E402
 
 from ..source import ROOT  # noqa: E402
 from .debug import OVERRIDES, random_model  # noqa: E402

@@ -16,7 +16,7 @@ from export.target import TARGETS, Target  # noqa: E402
 from runtime.bundle.manifest import Bundle, read_bundle  # noqa: E402
 from runtime.errors import OmrError  # noqa: E402
 from runtime.inference.engine import load_engine  # noqa: E402
-from training.checkpoint import load_checkpoint  # noqa: E402
+from training.saving.checkpoint import load_checkpoint  # noqa: E402
 
 from .debug import save_checkpoint  # noqa: E402
 from .test_coreml import pictures  # noqa: E402

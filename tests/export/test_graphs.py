@@ -24,7 +24,7 @@ from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
 from runtime.inference.engine import Engine
 from runtime.page.preparation import Preparation
-from training.checkpoint import Loaded
+from training.saving.checkpoint import Loaded
 
 from .debug import random_model
 

@@ -19,7 +19,7 @@ from export.target import Arrays
 from export.views.onnx import view
 from runtime.bundle.io_spec import MASKED
 from runtime.bundle.manifest import Bundle
-from training.checkpoint import Loaded
+from training.saving.checkpoint import Loaded
 
 DECIBELS = 50.0  # eleven bits give 66 a rounding; one operator of the twentieth part of that would fall under
 SOFTMAX_DECIBELS = 92.0  # 95 where only its input and output are rounded; XNNPACK's own in float16 leaves 87

@@ -14,7 +14,7 @@ from export.parity import LEAST_EQUAL, MOST_WORSE, failures
 from export.reference import TorchEngine
 from export.trial import Trial, known_percent
 from runtime.bundle.manifest import Bundle
-from training.checkpoint import SHIPPED, WEIGHTS, Loaded, load_checkpoint
+from training.saving.checkpoint import SHIPPED, WEIGHTS, Loaded, load_checkpoint
 
 
 def grey(picture: bytes) -> np.ndarray:

@@ -14,8 +14,8 @@ import pytest
 from export.modules import io_spec
 from export.rule import LITERT_GPU, RULES
 from tests.source import ROOT
-from training.backbone import BACKBONES
-from training.checkpoint import load_checkpoint
+from training.model.backbone import BACKBONES
+from training.saving.checkpoint import load_checkpoint
 
 from .debug import save_checkpoint
 from .test_backbones import around

@@ -21,7 +21,7 @@ from export.target import TARGETS
 from runtime.bundle.manifest import Bundle, write_bundle
 from runtime.errors import BundleError, MissingExtraError, run_command
 from runtime.inference.engine import Engine, Integers
-from training.checkpoint import Loaded, load_checkpoint
+from training.saving.checkpoint import Loaded, load_checkpoint
 
 from .debug import save_checkpoint
 

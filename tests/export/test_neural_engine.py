@@ -15,9 +15,9 @@ from export.modules import io_spec, modules
 from export.target import Arrays
 from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
 from runtime.bundle.io_spec import IOSpec
-from training.batches import make_preparation
 from training.config import load_config
-from training.model import MusicTrOCR
+from training.loading.batches import make_preparation
+from training.model.music_trocr import MusicTrOCR
 
 from ..source import ROOT
 from .debug import OVERRIDES, random_model

@@ -11,7 +11,7 @@ from runtime.errors import UnavailableError
 from runtime.inference.engine import ENGINES
 from runtime.page.preparation import load_pages
 from runtime.reading.reader import Reader
-from training.checkpoint import SHIPPED, WEIGHTS
+from training.saving.checkpoint import SHIPPED, WEIGHTS
 
 from ..source import ROOT
 

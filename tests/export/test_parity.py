@@ -26,10 +26,10 @@ from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
 from runtime.inference.engine import Engine
 from runtime.reading.decode import greedy
-from training.batches import Batch
-from training.checkpoint import Loaded
-from training.decoding import read_batch
-from training.order import Place
+from training.evaluation.torch_decoder import read_batch
+from training.loading.batches import Batch
+from training.loading.order import Place
+from training.saving.checkpoint import Loaded
 
 WAVE = np.sin(np.arange(100.0))
 

@@ -20,7 +20,7 @@ from runtime.bundle.manifest import Bundle, read_bundle
 from runtime.errors import BundleError, MissingExtraError
 from runtime.inference.engine import ENGINES, Engine, load_engine
 from runtime.registry import Registry
-from training.checkpoint import load_checkpoint
+from training.saving.checkpoint import load_checkpoint
 
 from .debug import save_checkpoint
 

@@ -15,7 +15,7 @@ from export.parity import decoder_numbers, encoder_numbers
 from export.quantize import quantize
 from export.target import TARGETS
 from runtime.bundle.manifest import Bundle
-from training.checkpoint import load_checkpoint
+from training.saving.checkpoint import load_checkpoint
 from training.techniques.qat import BLOCK, FEWEST, TECHNIQUE, Rounding, in_blocks, in_rows
 
 from .test_quantize import error, one_node, run

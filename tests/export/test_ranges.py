@@ -19,8 +19,8 @@ from export.ranges import HIGHEST, LEAST_BITS, HalfPrecision, Measured, Ranges, 
 from export.target import TARGETS
 from runtime.bundle.manifest import Bundle
 from runtime.errors import BundleError
-from training.checkpoint import Loaded
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
+from training.saving.checkpoint import Loaded
 
 ONNX = TARGETS.get("onnx")
 

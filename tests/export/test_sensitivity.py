@@ -13,7 +13,7 @@ from export.modules import modules
 from export.sensitivity import Given, bits_of, chosen, matrices, sensitivities, to_four_bits
 from export.static.onnx import quantize_static
 from runtime.bundle.manifest import Bundle
-from training.checkpoint import Loaded
+from training.saving.checkpoint import Loaded
 
 from .test_quantize import RNG, error, one_node, run
 

@@ -10,7 +10,7 @@ import pytest
 from export.__main__ import main
 from runtime.bundle.manifest import MANIFEST, read_bundle
 from runtime.reading.reader import SHIPPED as BUNDLE
-from training.checkpoint import SHIPPED, WEIGHTS
+from training.saving.checkpoint import SHIPPED, WEIGHTS
 
 pytestmark = pytest.mark.skipif(
     not ((BUNDLE / MANIFEST).is_file() and (SHIPPED / WEIGHTS).is_file()), reason=f"needs {BUNDLE} and {SHIPPED}"

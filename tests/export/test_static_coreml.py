@@ -22,9 +22,9 @@ from export.target import TARGETS, Arrays, Files, Target  # noqa: E402
 from export.targets.coreml_ios18 import program_of, runs  # noqa: E402
 from runtime.bundle.cache_axes import NEURAL_ENGINE  # noqa: E402
 from runtime.bundle.io_spec import IOSpec  # noqa: E402
-from training.batches import make_preparation  # noqa: E402
 from training.config import load_config  # noqa: E402
-from training.model import MusicTrOCR  # noqa: E402
+from training.loading.batches import make_preparation  # noqa: E402
+from training.model.music_trocr import MusicTrOCR  # noqa: E402
 
 from ..source import ROOT  # noqa: E402
 from .debug import OVERRIDES, random_model  # noqa: E402

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.model import MusicTrOCR
+from training.model.music_trocr import MusicTrOCR
 
 
 @contextmanager

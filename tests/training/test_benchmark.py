@@ -17,8 +17,8 @@ from benchmarks.training_sides import HuggingFace, Material, huggingface_model
 from runtime.bundle.tokenizer import AtomTokenizer
 from tests.source import ROOT
 from training.config import load_config
-from training.order import Item
-from training.parameters import count_parameters, parameters_of
+from training.loading.order import Item
+from training.loop.parameter_counts import count_parameters, parameters_of
 
 
 def test_both_sides_have_as_many_parameters_within_half_a_percent() -> None:

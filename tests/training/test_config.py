@@ -8,9 +8,9 @@ import pytest
 
 from runtime.errors import OmrError
 from tests.study import PUBLISHED, STUDY, Published
-from training.backbone import backbone_name
-from training.batches import make_preparation
 from training.config import full_key, keys, load_config, save_config
+from training.loading.batches import make_preparation
+from training.model.backbone import backbone_name
 
 
 def written(folder: Path, text: str, name: str = "a.yaml") -> Path:

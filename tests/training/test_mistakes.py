@@ -13,7 +13,7 @@ from runtime.errors import run_command
 from tests.source import ROOT
 from tests.study import STUDY
 from training.__main__ import main
-from training.checkpoint import TRAINING, WEIGHTS, newest
+from training.saving.checkpoint import TRAINING, WEIGHTS, newest
 
 from .conftest import DEBUG
 

@@ -24,10 +24,10 @@ from torch import nn
 
 from runtime.errors import run_command
 from tests.training.double import double_precision
-from training import loop
 from training.__main__ import main
-from training.batches import IGNORED, Batch
-from training.run import Run
+from training.loading.batches import IGNORED, Batch
+from training.loop import train as loop
+from training.loop.run import Run
 
 RANK = int(os.environ["RANK"])
 LAST = int(os.environ["WORLD_SIZE"]) - 1

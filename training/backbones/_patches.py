@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from training.backbone import Backbone, timm_model
-from training.decoder import MASKED
+from training.model.backbone import Backbone, timm_model
+from training.model.decoder import MASKED
 
 
 class LineAttention(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from training.backbone import Backbone, timm_model
+from training.model.backbone import Backbone, timm_model
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:

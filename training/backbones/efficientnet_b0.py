@@ -6,7 +6,7 @@ are taken, whose padding doesn't depend on the width.
 
 from torch import nn
 
-from training.backbone import Backbone, timm_model
+from training.model.backbone import Backbone, timm_model
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:

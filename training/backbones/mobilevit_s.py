@@ -6,7 +6,7 @@ are multiples of 64 px all maps are even, and one exported graph holds for all o
 
 from torch import nn
 
-from training.backbone import Backbone, timm_model
+from training.model.backbone import Backbone, timm_model
 
 
 def build(channels: int, pretrained: bool) -> nn.Module:

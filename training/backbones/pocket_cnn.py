@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import OmrError
-from training.backbone import Backbone
+from training.model.backbone import Backbone
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from training.backbone import Backbone, timm_model
+from training.model.backbone import Backbone, timm_model
 
 
 class WindowGrid(nn.Module):

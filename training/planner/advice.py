@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from runtime.errors import OmrError
-from training.batches import make_preparation
-from training.checkpointing import CHOICES
 from training.config import Config, TechniqueConfig
-from training.technique import TECHNIQUES
+from training.loading.batches import make_preparation
+from training.loop.technique import TECHNIQUES
+from training.model.activation_checkpointing import CHOICES
 
 from .rehearsal import Peak, rehearse
 from .sizes import Sizes, precision_of, sizes_of, splits

@@ -20,19 +20,19 @@ from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from training.backbone import get_backbone
-from training.batches import IGNORED, Batch, make_preparation
-from training.checkpoint import Loaded, build_model, find
 from training.config import Config, load_config
-from training.loop import take_step
-from training.model import MusicTrOCR
-from training.order import Place
-from training.parameters import counts_of, vocabulary_size
-from training.run import Run, put_together
-from training.technique import Lesson, get_technique
+from training.loading.batches import IGNORED, Batch, make_preparation
+from training.loading.order import Place
+from training.loop.parameter_counts import counts_of, vocabulary_size
+from training.loop.run import Run, put_together
+from training.loop.technique import Lesson, get_technique
+from training.loop.train import take_step
+from training.model.backbone import get_backbone
+from training.model.music_trocr import MusicTrOCR
+from training.saving.checkpoint import Loaded, build_model, find
 
-from .contents import Contents
 from .gpu import CudaAutocast, cuda_bytes, keep_padding
+from .known_contents import Contents
 from .ledger import PARTS, Ledger
 from .sizes import Sizes
 

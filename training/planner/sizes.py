@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from runtime.errors import ConfigError
-from training.batches import make_preparation
 from training.config import Config
-from training.order import Plan
+from training.loading.batches import make_preparation
+from training.loading.order import Plan
 
 GPU_GB, LINES, HEIGHT = (8, 80), (1, 64), (128, 320)  # the study's inputs: GB, lines of a batch, px
 PRECISIONS = ("fp32", "bf16", "fp16")

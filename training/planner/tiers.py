@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from training.backbone import backbone_name, get_backbone
-from training.checkpointing import CHOICES
 from training.config import Config, TechniqueConfig
+from training.model.activation_checkpointing import CHOICES
+from training.model.backbone import backbone_name, get_backbone
 
 from .advice import Estimate, Wish, estimate, most_of
 from .sizes import splits

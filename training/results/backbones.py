@@ -19,8 +19,8 @@ from .figure import (
     with_bars,
 )
 from .groups import BACKBONES, Group, differing
-from .measure import Measure, ranks
 from .runs import Run
+from .seed_means import Measure, ranks
 from .table import Cell, Table, listed, ratio
 
 # it/s at batch 8 on one 32 GB GPU, from the study's Table 7.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .figure import Drawing, fresh_groups
 from .groups import Group, differing
-from .measure import ranks
+from .seed_means import ranks
 from .table import Table
 
 SIZES = ("n_decoder_layers", "d_model", "d_ff", "n_heads")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .groups import BACKBONES, TECHNIQUES, Group, differing
-from .measure import Measure
+from .seed_means import Measure
 
 # Told apart by colour-blind people (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/), without the faint yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")

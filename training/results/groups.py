@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .measure import Measure
 from .runs import Run
+from .seed_means import Measure
 
 SAME = (  # settings that may differ within a group
     "training.seed", "training.max_minutes", "training.log_every", "training.eval_every",

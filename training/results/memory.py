@@ -8,7 +8,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from .figure import COLOURS, TIERS_GB, Drawing, canvas, main_groups, memory_name
 from .groups import BACKBONES, Group
-from .measure import Measure
+from .seed_means import Measure
 from .table import Cell, Table
 
 PARTS = ("parameters", "gradients", "optimizer", "averages")

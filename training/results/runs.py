@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import InputError
-from training.backbone import backbone_name, get_backbone
 from training.config import Config, load_config
-from training.record import read_record
+from training.loop.run_record import read_record
+from training.model.backbone import backbone_name, get_backbone
 
 Row = dict[str, Any]
 SCORES = ("loss", "ser", "cer", "sequence_accuracy", "note_accuracy")

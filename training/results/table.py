@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .groups import Group
-from .measure import Measure
+from .seed_means import Measure
 
 EMPTY = "–"
 Cell = str | int | float | Measure | None

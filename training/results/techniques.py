@@ -17,8 +17,8 @@ from .figure import (
     with_bars,
 )
 from .groups import Group, differing
-from .measure import Measure, ranks
 from .runs import Run
+from .seed_means import Measure, ranks
 from .table import Cell, Table, ratio
 
 RANKS = ("full", "frozen", "lora 4", "lora 8", "lora 16")  # of Table 8

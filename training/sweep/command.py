@@ -34,7 +34,7 @@ def sweep_command(arguments: Sequence[str]) -> int:
         raise OmrError(f"--together {options.together} is too few: expected at least one run at a time")
 
     from .plan import read_sweep
-    from .work import Work
+    from .scheduler import Work
 
     sweep = read_sweep(options.sweep, options.out)
     if options.list:

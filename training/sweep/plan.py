@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ConfigError
-from training.backbone import backbone_name
 from training.config import Config, build, full_key, merge, read_yaml
+from training.loop.technique import get_technique
+from training.model.backbone import backbone_name
 from training.results.groups import flat
-from training.technique import get_technique
 
 PARENTS = ("training.init_from", "technique.teacher")
 KEYS = {

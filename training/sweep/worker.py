@@ -10,9 +10,9 @@ from pathlib import Path
 
 from runtime.errors import run_command
 from training.__main__ import main as omr_train
-from training.checkpoint import newest
 from training.config import load_config
 from training.results.runs import read_run, step_of
+from training.saving.checkpoint import newest
 
 
 def main() -> int:

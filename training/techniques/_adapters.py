@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from runtime.errors import ConfigError
 from runtime.registry import quiet_imports
-from training.backbone import declare_torchvision_operators
 from training.config import Config, TechniqueConfig
-from training.model import MusicTrOCR
-from training.technique import learnt
+from training.loop.technique import learnt
+from training.model.backbone import declare_torchvision_operators
+from training.model.music_trocr import MusicTrOCR
 
 SETTINGS = ("rank", "alpha", "adapter_dropout", "targets")
 PLACES = ("auto", "all", "encoder")

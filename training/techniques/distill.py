@@ -17,11 +17,11 @@ from torch import Tensor
 from runtime.bundle.tokenizer import Tokenizer
 from runtime.errors import ConfigError
 from runtime.page.preparation import Preparation, bucket_for
-from training.batches import IGNORED, Batch, make_preparation
-from training.checkpoint import Loaded, load_checkpoint
 from training.config import Config, TechniqueConfig
-from training.model import MusicTrOCR, Output
-from training.technique import Lesson, Load, Technique
+from training.loading.batches import IGNORED, Batch, make_preparation
+from training.loop.technique import Lesson, Load, Technique
+from training.model.music_trocr import MusicTrOCR, Output
+from training.saving.checkpoint import Loaded, load_checkpoint
 
 SETTINGS = ("teacher", "kd_alpha", "temperature")
 

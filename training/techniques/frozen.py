@@ -1,8 +1,8 @@
 """The encoder stays as it is, its batch statistics too; what reads its features is trained."""
 
 from training.config import Config
-from training.model import MusicTrOCR
-from training.technique import Technique, learnt
+from training.loop.technique import Technique, learnt
+from training.model.music_trocr import MusicTrOCR
 
 
 def apply(model: MusicTrOCR, config: Config) -> str:

@@ -1,8 +1,8 @@
 """Every weight is trained."""
 
 from training.config import Config
-from training.model import MusicTrOCR
-from training.technique import Technique
+from training.loop.technique import Technique
+from training.model.music_trocr import MusicTrOCR
 
 
 def apply(_model: MusicTrOCR, _config: Config) -> str:

@@ -1,6 +1,6 @@
 """LoRA: the weights stay, and small matrices beside each dense layer are trained; they merge into the weights."""
 
-from training.technique import Technique
+from training.loop.technique import Technique
 from training.techniques._adapters import SETTINGS, add_adapters, check, merged
 
 EXTRA = "train"

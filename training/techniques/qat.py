@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import Config
-from training.model import MusicTrOCR
-from training.technique import Technique
+from training.loop.technique import Technique
+from training.model.music_trocr import MusicTrOCR
 
 BLOCK = 32  # values of a row that share a scale in a linear layer
 FEWEST = 2048  # weights of a convolution or embedding; smaller ones stay exact

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 from training.config import Config
-from training.model import MusicTrOCR
-from training.technique import Technique
+from training.loop.technique import Technique
+from training.model.music_trocr import MusicTrOCR
 from training.techniques._adapters import SETTINGS, adapted_layers, add_adapters, check, merged
 
 EXTRA = "train"

@@ -14,9 +14,9 @@ from runtime.errors import run_command
 from tests.source import ROOT
 from tests.study import STUDY
 from training.__main__ import main
-from training.batches import make_preparation
 from training.config import Config, TechniqueConfig, load_config
-from training.parameters import count_parameters
+from training.loading.batches import make_preparation
+from training.loop.parameter_counts import count_parameters
 from training.planner import advice, tiers
 from training.planner.advice import GB, Wish, estimate, most
 from training.planner.command import difference

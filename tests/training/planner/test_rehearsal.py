@@ -11,16 +11,16 @@ from accelerate import Accelerator
 
 from benchmarks.memory import configure as study
 from tests.source import ROOT
-from tests.training.techniques import configure
-from training.backbone import BACKBONES
-from training.checkpointing import CHOICES
+from tests.training.technique_runs import configure
 from training.config import Config
-from training.parameters import count_parameters
-from training.planner.measure import cpu_peak
+from training.loop.parameter_counts import count_parameters
+from training.loop.technique import TECHNIQUES
+from training.model.activation_checkpointing import CHOICES
+from training.model.backbone import BACKBONES
+from training.planner.measured_peak import cpu_peak
 from training.planner.rehearsal import plan_of_checkpoint, rehearse
 from training.planner.sizes import Sizes, sizes_of
 from training.planner.tiers import PUBLISHED
-from training.technique import TECHNIQUES
 
 TOLERANCE = 0.15  # what the documents promise
 # Not EfficientNet, which is 20 % off at this size: oneDNN keeps 256 values for one of its 5x5 kernels, 29 MB in all.

@@ -20,7 +20,7 @@ from tests.source import ROOT
 from training.__main__ import main
 from training.sweep.estimate import seconds_left
 from training.sweep.plan import Job, read_sweep
-from training.sweep.work import Work
+from training.sweep.scheduler import Work
 
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
 COMMON = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from runtime.abc.tune import CLEF_BOTTOM, Change, Event, Tune, clefs_in_force
 from training.data.engraving.abc_source import AbcSource
-from training.data.engraving.columns import Geometry
+from training.data.engraving.column_labels import Geometry
 from training.data.engraving.engraver import EngraveError
 from training.data.engraving.svg import Frame
 

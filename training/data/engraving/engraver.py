@@ -12,7 +12,7 @@ from runtime.errors import OmrError
 from runtime.page.preparation import Preparation, prepare
 from runtime.page.staves import find_staff
 from runtime.registry import Registry
-from training.data.engraving.columns import Row
+from training.data.engraving.column_labels import Row
 
 HEIGHT = 96  # px
 STAFF_SPACE = 7.0  # px

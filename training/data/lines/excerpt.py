@@ -16,7 +16,7 @@ import numpy as np
 from runtime.abc.sounding_pitches import sound
 from runtime.abc.tidy import tidy
 from runtime.abc.tune import ACCIDENTALS, CLEF_BOTTOM, Bar, Change, Event, Grace, Item, Pitch, Tune, voices
-from training.data.lines.grand import lower_staff
+from training.data.lines.grand_staff import lower_staff
 from training.data.lines.invent import invent
 from training.data.lines.marks import mark
 from training.data.lines.rework import change_clef, change_key, endings, long_rests, second_voice, splice, tuplets

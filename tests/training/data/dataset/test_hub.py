@@ -24,13 +24,13 @@ from tests.music import save_dataset
 from tests.source import ROOT
 from tests.training.conftest import start
 from tests.training.data.dataset import pdmx
-from training.batches import Lines
 from training.config import load_config
 from training.data.dataset import hub
 from training.data.dataset.hub import make_tokenizer, open_split
 from training.data.dataset.labels import FORMS, canonical, label_form
 from training.data.dataset.staff_space import prepared_space, warn_of_small_staves
-from training.run import make_preparation
+from training.loading.batches import Lines
+from training.loop.run import make_preparation
 
 DEBUG = str(ROOT / "configs" / "debug.yaml")
 SMALL = ROOT / "tests" / "data" / "pdmx"  # 20 rows, made by tests/training/data/dataset/pdmx.py

@@ -13,9 +13,9 @@ from runtime.abc.reader import parse
 from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import ConfigError
 from runtime.page.preparation import Preparation
-from training.batches import Lines
 from training.data.degradation.degrade import DEGRADATIONS, NAMES, PRESETS, Move, apply, degrade, step, strongest
 from training.data.engraving.engravers.verovio import ENGRAVER
+from training.loading.batches import Lines
 
 # Of what `photographed` gives, computed with the code that the first figures of models were measured with.
 PHOTO_DIGEST = "f98be7d74d5e3c5889cbd80a142ac407da93529c1da6ef9e4aa07b2a257e4264"

@@ -14,7 +14,7 @@ from runtime.abc.tune import Change, Tune
 from runtime.errors import MissingExtraError
 from training.data.engraving.abc_source import AbcSource, Dialect, abc_source, natural_width
 from training.data.engraving.abcm2ps_places import check_height, read_geometry
-from training.data.engraving.columns import rows
+from training.data.engraving.column_labels import rows
 from training.data.engraving.engraver import EngraveError, Engraving
 from training.data.engraving.svg import Frame, pixels
 

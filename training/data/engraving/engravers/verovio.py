@@ -11,7 +11,7 @@ import verovio
 
 from runtime.abc.tune import Tune
 from training.data.engraving.clutter import Clutter, scatter
-from training.data.engraving.columns import Geometry, rows
+from training.data.engraving.column_labels import Geometry, rows
 from training.data.engraving.engraver import HEIGHT, MIDDLE, STAFF_SPACE, EngraveError, Engraving
 from training.data.engraving.lettering import draw_words
 from training.data.engraving.mei import CannotEncode, to_mei

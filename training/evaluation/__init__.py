@@ -1,0 +1,1 @@
+"""Reads lines with a PyTorch model and counts the errors."""

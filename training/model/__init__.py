@@ -1,0 +1,1 @@
+"""MusicTrOCR: a backbone, a memory of columns, a decoder."""

@@ -1,0 +1,1 @@
+"""Models on disk: the checkpoints of a run, and releases."""
