@@ -62,11 +62,11 @@ $(LOWEST)/.all: requirements-lowest.lock
 
 test-lowest: $(LOWEST)/.all  ## fast tests with the lowest versions that pyproject.toml allows, but for torch
 	$(LOWEST)/bin/python -m pytest -n 2 tests/runtime tests/training/model/test_backbones.py tests/training/model/test_music_trocr.py \
-	tests/training/loop/test_train.py tests/training/saving/test_checkpoint.py tests/export/test_graphs.py $(ARGS)
+	tests/training/loop/test_train.py tests/training/saving/test_checkpoint.py tests/export/graphs/test_graphs.py $(ARGS)
 
 test-phones: setup-phones  ## a small case of each phone format: Core ML (evaluated here), TFLite, ExecuTorch
-	$(BIN)/python -m pytest -n 2 tests/export/test_coreml.py tests/export/test_static_coreml.py \
-	tests/export/test_phone_targets.py tests/export/test_lint_formats.py $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/export/targets/test_coreml.py tests/export/precision/test_static_coreml.py \
+	tests/export/targets/test_phone_targets.py tests/export/lint/test_lint_formats.py $(ARGS)
 
 test-slow: setup  ## the slow tests, hours of them; goes on after those that docs/measured/slow.jsonl says have passed
 	$(BIN)/python -m pytest -m slow --slow-log docs/measured/slow.jsonl $(ARGS)

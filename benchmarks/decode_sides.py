@@ -13,8 +13,8 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from export.modules import DecoderChunk, DecoderStep, folded
-from export.quantize import quantize
+from export.graphs.contract import DecoderChunk, DecoderStep, folded
+from export.precision.quantize_onnx import quantize
 from export.targets.onnx import borrowed, trace
 from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec
 from runtime.engines.onnx import OnnxDecoder, OnnxMemory, open_session

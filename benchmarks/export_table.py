@@ -26,10 +26,10 @@ from typing import Any
 
 import torch
 
-from export.bundle import tools
-from export.checks import Checks
-from export.modules import io_spec
-from export.parity import failures
+from export.bundle.write import tools
+from export.checks.artifact_checks import Checks
+from export.checks.parity import failures
+from export.graphs.contract import io_spec
 from export.target import TARGETS, Files, Target, size_of
 from runtime.bundle.io_spec import IOSpec
 from runtime.bundle.tokenizer import AtomTokenizer

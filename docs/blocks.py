@@ -41,7 +41,7 @@ def entries(package: str) -> str:
 
 def rules() -> str:
     """A table of the rules of `omr-export lint`."""
-    from export.rule import RULES
+    from export.lint.rule import RULES
 
     lines = [["rule", "what it is about", "where", "breaking it", "source"], ["---"] * 5]
     for name in RULES.names():

@@ -52,8 +52,8 @@ def export_command(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     wanted = chosen(options.target, options.precision)
 
-    from .bundle import export_bundle, open_checkpoint, refuse_other_folder
-    from .inspect import inspect
+    from .bundle.inspect import inspect
+    from .bundle.write import export_bundle, open_checkpoint, refuse_other_folder
 
     refuse_other_folder(options.out)
     trial = (options.lines, options.split, options.limit) if options.lines else None
@@ -74,7 +74,7 @@ def verify_command(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    from .verify import verify
+    from .bundle.verify import verify
 
     print(json.dumps(verify(options.bundle, options.checkpoint, options.long)))
     return 0
@@ -90,7 +90,7 @@ def inspect_command(arguments: Sequence[str]) -> int:
 
     from runtime.bundle.manifest import read_bundle
 
-    from .inspect import inspect
+    from .bundle.inspect import inspect
 
     print(inspect(read_bundle(options.bundle)))
     return 0
@@ -106,7 +106,7 @@ def lint_command(arguments: Sequence[str]) -> int:
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
     options = parser.parse_args(arguments)
 
-    from .lint import lint
+    from .lint.findings import lint
 
     words, report = lint(options.bundle)
     print(f"{words}\n{json.dumps(report)}")

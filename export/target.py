@@ -22,7 +22,7 @@ from runtime.inference.engine import Engine
 from runtime.inference.row_by_row import Graph
 from runtime.registry import Registry
 
-from .view import GraphView
+from .views.graph_view import GraphView
 
 TARGETS = Registry("export.targets", "TARGET", "target")
 
@@ -50,7 +50,8 @@ class Target:
         minimum_os: oldest system that runs it, empty where any does.
         lines: of those shipped with the project, how many its check reads.
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
-        runs_on: places that an artifact claims to run in, as `export.rule` names them; rules about others only warn.
+        runs_on: places that an artifact claims to run in, as `export.lint.rule` names them; rules about others only
+            warn.
         half: precisions whose activations are float16.
         exact_norms: whether layer norms are computed in fp32 there.
         axes: how its graphs store keys and values, see `runtime.bundle.cache_axes`; empty: as the contract has them.

@@ -18,7 +18,7 @@ from runtime.reading.reader import SHIPPED
 
 from . import report
 from .device import DEVICES, Settings
-from .measure import LEAST_RUNS
+from .timing import LEAST_RUNS
 
 PAGES = Path(__file__).resolve().parents[1] / "tests" / "data"  # there in a source tree, not in a wheel
 

@@ -21,8 +21,8 @@ from runtime.inference.engine import load_engine
 from runtime.page.preparation import load_pages
 from runtime.reading.reader import Reader
 
-from .measure import Timing, measure, once, peak_memory_mb
 from .placement import providers
+from .timing import Timing, measure, once, peak_memory_mb
 
 LOADS = 3
 

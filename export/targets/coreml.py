@@ -1,12 +1,12 @@
 """Core ML ML Programs for iOS 16 and later: fp32, fp16, and weights in fewer bits with fp16 activations.
 
-Decoders are laid out for the Neural Engine (`export.neural_engine`); a package's metadata tells the axes of keys and
-values, and the number of heads.
+Decoders are laid out for the Neural Engine (`export.graphs.neural_engine`); a package's metadata tells the axes of keys
+and values, and the number of heads.
 
 A package holds a decoder for one cache size, or an encoder: for every width bucket (enumerated shapes) where the
 backbone is a CNN, else for one, since a transformer's positions are fixed when it is traced. The parity check runs each
-bucket. Packages are converted from `torch.jit.trace`. Core ML runs on Apple's systems alone; elsewhere `export.mil`
-evaluates the saved programs.
+bucket. Packages are converted from `torch.jit.trace`. Core ML runs on Apple's systems alone; elsewhere
+`export.mil.program` evaluates the saved programs.
 
 Numbers that cross the border are fp32 in an fp32 package; in the others caches and memory are fp16, and `image`,
 `logits` and `column_logits` fp32. Token, position and width are int32.
@@ -30,16 +30,16 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import register
 from numpy.typing import NDArray
 from torch import nn
 
-from export.attention import plain_attention
-from export.calibration import Calibration
-from export.mil import Program, input_names
-from export.mil_state import State
-from export.modules import modules as contract_modules
-from export.neural_engine import modules
-from export.products import Node, memory_products, refuse_weights
-from export.sensitivity import bits_of, matrices
+from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.graphs.contract import modules as contract_modules
+from export.graphs.neural_engine import modules
+from export.graphs.plain_attention import plain_attention
+from export.mil.program import Program, input_names
+from export.mil.state import State
+from export.precision.calibration import Calibration
+from export.precision.sensitivity import bits_of, matrices
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.mil import view
 from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
 from runtime.bundle.io_spec import IOSpec, TensorSpec, is_decoder, kind_of

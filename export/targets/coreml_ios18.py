@@ -24,14 +24,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export import rule
-from export.calibration import Calibration
-from export.mil import Program
-from export.neural_engine import Encoder, StatefulStep, modules
-from export.static.coreml import activation_scales, fixed_scales
+from export.graphs.neural_engine import Encoder, StatefulStep, modules
+from export.lint import rule
+from export.mil.program import Program
+from export.precision.calibration import Calibration
+from export.precision.static.coreml import activation_scales, fixed_scales
 from export.target import Arrays, Files, Run, Target, graph_names, opened_once
 from export.targets.coreml import HEADS, axes_in, check_decoder, described, in_contract, ml_program, shapes_of, trace
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.mil import view
 from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of
 from runtime.bundle.io_spec import IOSpec, TensorSpec, kind_of

@@ -32,13 +32,13 @@ from torch import nn
 from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from export.calibration import Calibration
-from export.half_program import halved
-from export.modules import modules
-from export.products import Node, memory_products, refuse_weights
-from export.sensitivity import bits_of, matrices
+from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.graphs.contract import modules
+from export.precision.calibration import Calibration
+from export.precision.half_program import halved
+from export.precision.sensitivity import bits_of, matrices
 from export.target import Files, Run, Target, called, graph_names, opened_once
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.pte import view
 from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.executorch import DTYPES, ExecutorchGraph, open_program
@@ -202,7 +202,7 @@ def lowered(programs: dict[str, Program], partitioner: Any) -> bytes:
 
 
 def refuse_products(program: Program, name: str) -> None:
-    """See `export.products`.
+    """See `export.checks.memory_products`.
 
     Raises:
         BundleError: a decoder computes keys or values of the memory.

@@ -20,11 +20,11 @@ from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 from numpy.typing import NDArray
 
-from export.attention import plain_attention
-from export.mil import Program
+from export.graphs.plain_attention import plain_attention
+from export.mil.program import Program
 from export.target import Arrays, Files, Run, Target, opened_once
 from export.targets.executorch import VARIABLE, check, exported, lowered, operators, plan, quiet, sizes, unpacked
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.mil import view
 from runtime.bundle.io_spec import IOSpec
 from runtime.engines.executorch import open_program

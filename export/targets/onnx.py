@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.calibration import Calibration
-from export.half_onnx import halved
-from export.modules import modules
-from export.products import Node, memory_products, refuse_weights
-from export.quantize import quantize
-from export.sensitivity import bits_of, matrices
-from export.static.onnx import quantize_static
+from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.graphs.contract import modules
+from export.precision.calibration import Calibration
+from export.precision.half_onnx import halved
+from export.precision.quantize_onnx import quantize
+from export.precision.sensitivity import bits_of, matrices
+from export.precision.static.onnx import quantize_static
 from export.target import Arrays, Files, Run, Target
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.onnx import view
 from runtime.bundle.io_spec import IOSpec, is_decoder
 from runtime.engines.onnx import DTYPES, open_session

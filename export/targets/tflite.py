@@ -25,14 +25,14 @@ from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.calibration import Calibration
-from export.four_axes import four_axes
-from export.modules import modules
-from export.products import Node, memory_products, refuse_weights
-from export.sensitivity import bits_of, matrices
-from export.static import tflite as static
+from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.graphs.contract import modules
+from export.graphs.four_axes import four_axes
+from export.precision.calibration import Calibration
+from export.precision.sensitivity import bits_of, matrices
+from export.precision.static import tflite as static
 from export.target import Files, Run, Target, called, graph_names, opened_once
-from export.view import GraphView
+from export.views.graph_view import GraphView
 from export.views.tflite import view
 from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of
 from runtime.engines.tflite import LitertGraph, open_interpreter

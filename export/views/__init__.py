@@ -1,1 +1,1 @@
-"""One format a file: how a graph of it becomes an `export.view.GraphView`."""
+"""One format a file: how a graph of it becomes an `export.views.graph_view.GraphView`."""

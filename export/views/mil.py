@@ -1,4 +1,4 @@
-"""Core ML: the operators of an ML Program, as `export.mil` reads them from a package."""
+"""Core ML: the operators of an ML Program, as `export.mil.program` reads them from a package."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from coremltools.converters.mil.mil import types
 
-from export.mil import Program, input_names
-from export.view import GraphView, Operator, Value, kind_of_operator
+from export.mil.program import Program, input_names
+from export.views.graph_view import GraphView, Operator, Value, kind_of_operator
 
 EXTRA = "coreml"
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 
-from export.view import GraphView, Operator, Value, kind_of_operator
+from export.views.graph_view import GraphView, Operator, Value, kind_of_operator
 
 
 def view(proto: onnx.ModelProto, graph: str) -> GraphView:

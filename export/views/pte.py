@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from export.view import NUMBERS, OPERATORS, SHAPES, GraphView, Operator, Value, kind_of_operator
+from export.views.graph_view import NUMBERS, OPERATORS, SHAPES, GraphView, Operator, Value, kind_of_operator
 
 EXTRA = "executorch"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from export.view import GraphView, Operator, Value, kind_of_operator
+from export.views.graph_view import GraphView, Operator, Value, kind_of_operator
 
 EXTRA = "tflite"
 

@@ -27,7 +27,7 @@ MAIN = "main"  # the function of a package that has one
 
 
 class Model(Protocol):
-    """What `coremltools.models.CompiledMLModel` and `export.mil.Program` have in common."""
+    """What `coremltools.models.CompiledMLModel` and `export.mil.program.Program` have in common."""
 
     def predict(self, inputs: Values, state: Any = None) -> Values:
         """Outputs by name."""

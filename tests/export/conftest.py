@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main
-from export.lines import Probe
+from export.checks.probe import Probe
 from runtime.bundle.manifest import Bundle, read_bundle
 from runtime.inference.engine import Engine, load_engine
 from tests.threads import one_thread  # noqa: F401 - a fixture, taken up by its name

@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.options import GpuOptions, Options
 from numpy.typing import NDArray
 
-from export.parity import psnr
+from export.checks.parity import psnr
 from runtime.bundle.io_spec import MASKED
 
 EXTRA = "tflite"

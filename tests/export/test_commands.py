@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from export import bundle as export_bundle
 from export.__main__ import main
-from export.inspect import spans
-from export.record import record
+from export.bundle import write as export_bundle
+from export.bundle.inspect import spans
+from export.bundle.quantisation_record import record
 from export.target import TARGETS, Files
 from runtime.bundle.io_spec import CHUNKED, GRAPHS, IOSpec
 from runtime.bundle.manifest import Bundle, SelfTest, read_bundle, write_bundle

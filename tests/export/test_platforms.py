@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from export.__main__ import main
-from export.bundle import as_read
+from export.bundle.write import as_read
 from export.target import graph_names
 from runtime.bundle.io_spec import MASKED
 from runtime.bundle.manifest import SCHEMA, Bundle, read_bundle, write_bundle

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.view import GraphView, Operator, Size, Value
+from export.views.graph_view import GraphView, Operator, Size, Value
 
 
 def value(*shape: Size, dtype: str = "float32") -> Value:

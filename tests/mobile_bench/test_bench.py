@@ -16,7 +16,7 @@ import pytest
 from mobile_bench import report
 from mobile_bench.__main__ import main
 from mobile_bench.device import DEVICES
-from mobile_bench.measure import Timing, measure
+from mobile_bench.timing import Timing, measure
 from mobile_bench.worker import Task, perform, place
 from runtime.bundle.manifest import Bundle
 from runtime.errors import OmrError, run_command
@@ -48,7 +48,7 @@ def test_a_timing_is_in_milliseconds() -> None:
 def test_peak_memory_never_falls() -> None:
     """In a process of its own: one that once held more would not see the block."""
     code = (
-        "import numpy as np; from mobile_bench.measure import peak_memory_mb as peak; before = peak(); "
+        "import numpy as np; from mobile_bench.timing import peak_memory_mb as peak; before = peak(); "
         "block = np.ones(8_000_000); grown = peak(); del block; print(before, grown, peak())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
 """MusicTrOCR: a picture of one line of music in, the tokens of its ABC text out.
 
 backbone -> projection -> memory -> decoder. `encode` runs once a picture and ends with each decoder layer's
-keys and values of the memory; `step` runs once a token. `export.modules` wraps exactly these two.
+keys and values of the memory; `step` runs once a token. `export.graphs.contract` wraps exactly these two.
 
 Shapes: B batch, C channels, H height, W width, T memory positions, N tokens, D model width, h heads, d width
 of a head, G guided layers, V classes.

@@ -1,7 +1,8 @@
 """Quantisation-aware training: the model computes with the roundings of the int8 export, and learns to live with
 them.
 
-The same roundings as `export.quantize` and ONNX Runtime's kernels, tied by tests/export/test_qat.py:
+The same roundings as `export.precision.quantize_onnx` and ONNX Runtime's kernels, tied by
+tests/export/precision/test_qat.py:
 
     linear layers   weight and input: a scale for every 32 values of a row
     convolutions    weight: a scale for each output channel; input exact

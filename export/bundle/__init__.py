@@ -1,0 +1,1 @@
+"""Writes bundles, describes them, checks them again."""

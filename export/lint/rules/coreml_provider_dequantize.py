@@ -1,0 +1,21 @@
+"""ONNX Runtime's Core ML provider has no DequantizeLinear: an int8 graph runs on the CPU but for its reshapes."""
+
+from collections.abc import Iterator
+
+from export.lint.rule import ORT_COREML, Rule
+from export.views.graph_view import GraphView
+
+
+def find(view: GraphView) -> Iterator[str]:
+    for operator in view.operators:
+        if operator.kind == "dequantize":
+            yield operator.name
+
+
+RULE = Rule(
+    what="DequantizeLinear",
+    why="the provider leaves it and the products around it to the CPU; export to coreml instead",
+    source="https://github.com/ekhodzitsky/gigastt/issues/42",
+    places={"onnx": ORT_COREML},
+    find=find,
+)

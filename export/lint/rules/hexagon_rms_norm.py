@@ -1,0 +1,23 @@
+"""RMSNorm over the last of 4 axes comes out wrong on Qualcomm's processor; over 3 it is right."""
+
+from collections.abc import Iterator
+
+from export.lint.rule import HEXAGON, Rule
+from export.views.graph_view import OPERATORS, SHAPES, GraphView
+
+
+def find(view: GraphView) -> Iterator[str]:
+    for operator in view.of_kind("rms_norm"):
+        shape = view.shape(operator.inputs[0])
+        if shape is not None and len(shape) == 4:
+            yield f"{operator.name} {view.values[operator.inputs[0]]}"
+
+
+RULE = Rule(
+    what="RMSNorm of 4 axes",
+    why="it runs and gives other numbers",
+    source="https://github.com/onnxruntime/mobius/pull/372",
+    places={"onnx": HEXAGON},
+    find=find,
+    needs=(OPERATORS, SHAPES),
+)

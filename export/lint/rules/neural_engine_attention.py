@@ -1,0 +1,11 @@
+"""Fused attention gives other numbers on iOS 26's Neural Engine; products and softmax don't."""
+
+from export.lint.rule import NEURAL_ENGINE, Rule, of_kinds
+
+RULE = Rule(
+    what="fused attention",
+    why="iOS 26 computes scaled_dot_product_attention inexactly; write it as products and a softmax",
+    source="https://github.com/pytorch/executorch/issues/15833 https://github.com/pytorch/executorch/pull/16144",
+    places={"mlprogram": NEURAL_ENGINE},
+    find=of_kinds("attention"),
+)

@@ -1,0 +1,11 @@
+"""Caches are not written by scatter on the Neural Engine: give the new slice out, and let the host write it."""
+
+from export.lint.rule import NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule, of_kinds
+
+RULE = Rule(
+    what="scatter",
+    why="the Neural Engine rejects it",
+    source=NEURAL_ENGINE_RULES,
+    places={"mlprogram": NEURAL_ENGINE},
+    find=of_kinds("scatter"),
+)

@@ -1,0 +1,1 @@
+"""Runs Core ML programs without Apple's runtime."""
