@@ -1,1 +1,1 @@
-"""One rule of `omr-export lint` a file; see `export.rule`."""
+"""One rule of `omr-export lint` a file; see `export.lint.rule`."""
