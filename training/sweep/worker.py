@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from runtime.errors import run_command
-from training.__main__ import main as omr_train
+from training.commands import evaluate_command, train_command
 from training.config import load_config
 from training.results.runs import read_run, step_of
 from training.saving.checkpoint import newest
@@ -19,13 +19,13 @@ def main() -> int:
     config, folder, split, limit, presets = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:6]
     settings = load_config([config])
     if not trained(folder, settings.training.max_steps):
-        code = omr_train([str(config), "--out", str(folder), "--resume"])
+        code = train_command([str(config), "--out", str(folder), "--resume"])
         if code or not trained(folder, settings.training.max_steps):
             return code
     for preset in presets.split(","):
         if not evaluated(folder, split, preset):
             options = ["--split", split, "--limit", limit, "--degrade", preset, "--device", settings.hardware.device]
-            omr_train(["evaluate", str(folder), settings.data.dataset_id, *options])
+            evaluate_command([str(folder), settings.data.dataset_id, *options])
     return 0
 
 
