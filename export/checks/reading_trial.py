@@ -19,7 +19,7 @@ from runtime.metrics import sequence_accuracy, ser
 from runtime.page.preparation import batch, prepare
 from training.data.dataset.hub import open_split
 from training.data.dataset.labels import label_form
-from training.loading.batches import decode_picture
+from training.data.dataset.pictures import decode_picture
 from training.saving.checkpoint import Loaded
 
 from . import heldout

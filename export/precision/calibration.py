@@ -15,7 +15,7 @@ from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, 
 from runtime.page.geometry import Grey
 from runtime.page.preparation import batch, prepare
 from training.data.dataset.build import Recipe, Shard, make_rows
-from training.loading.batches import decode_picture
+from training.data.dataset.pictures import decode_picture
 from training.saving.checkpoint import Loaded
 
 from ..checks.parity import padded

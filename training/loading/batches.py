@@ -7,13 +7,9 @@ Shapes: B batch, C channels, H height, W width, N tokens, T columns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,10 +17,11 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
-from runtime.errors import ConfigError, InputError
+from runtime.errors import ConfigError
 from runtime.page.preparation import POCKET_WIDTHS, Preparation, batch, prepare, window_for
 
 from ..config import Config
+from ..data.dataset.pictures import decode_picture, picture_sizes
 from ..data.degradation.degrade import check
 from ..data.degradation.degrade import degrade as degraded
 from ..model.backbone import Backbone, get_backbone
@@ -232,29 +229,3 @@ def column_labels(
         values = marks[drawn, kind].astype(np.int64)
         labels[row, where] = np.where(values > 0, values, IGNORED)
     return look, labels
-
-
-def picture_sizes(pictures: pa.ChunkedArray) -> list[tuple[int, int]]:
-    """Width and height of encoded pictures in px; a PNG's stand in its header, and no more of it is read."""
-    heads = pc.binary_slice(pc.struct_field(pictures, "bytes"), 0, 24).to_pylist()
-    sizes = []
-    for number, head in enumerate(heads):
-        if head is not None and head[:8] == b"\x89PNG\r\n\x1a\n":
-            sizes.append((int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")))
-        else:
-            height, width = decode_picture(pictures[number].as_py()).shape
-            sizes.append((width, height))
-    return sizes
-
-
-def decode_picture(picture: dict[str, Any], name: str = "in the data set") -> NDArray[np.uint8]:
-    """An encoded picture of a data set as grey uint8 [H, W].
-
-    Raises:
-        InputError: it is none.
-    """
-    content = picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
-    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
-    if grey is None:
-        raise InputError(f"picture {picture.get('path') or name} can't be decoded; expected PNG or JPEG")
-    return np.asarray(grey, np.uint8)

@@ -10,8 +10,9 @@ import torch
 from runtime.metrics import sequence_accuracy
 from runtime.page.preparation import batch, bucket_for, prepare
 from tests.music import rows
+from training.data.dataset.pictures import decode_picture
 from training.evaluation.torch_decoder import read_batch
-from training.loading.batches import Batch, decode_picture
+from training.loading.batches import Batch
 from training.loading.order import Place
 from training.saving.checkpoint import SHIPPED, WEIGHTS, load_checkpoint
 

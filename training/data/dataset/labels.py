@@ -22,7 +22,7 @@ from runtime.abc import tune as abc
 from runtime.abc import words as abc_words
 from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
 from runtime.errors import ConfigError, InputError
-from training.loading.batches import picture_sizes
+from training.data.dataset.pictures import picture_sizes
 
 FORMS = ("verbatim", "canonical")
 MANY = 10_000  # rows from which on labels are read in several processes; one reads 200 to 500 whole tunes a second

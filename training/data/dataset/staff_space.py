@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.page.preparation import Preparation
 from runtime.page.staves import staff_space
-from training.loading.batches import decode_picture
+from training.data.dataset.pictures import decode_picture
 
 SMALLEST = 6.0  # px; heads, dots and accidentals run together below that
 SAMPLE = 8  # pictures looked at
