@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from export.graphs.plain_attention import plain_attention, replaced
-from training.model import column_memory as columns
+from training.model import column_memory
 from training.model.column_memory import places
 
 EXTRA = "tflite"
@@ -99,7 +99,7 @@ def four_axes(model: nn.Module) -> Iterator[None]:
     """A model that is traced meanwhile keeps to what is said above."""
     with ExitStack() as stack:
         stack.enter_context(plain_attention())
-        stack.enter_context(replaced(columns, "places", constant_places))
+        stack.enter_context(replaced(column_memory, "places", constant_places))
         for kind in {type(part) for part in model.modules()}:
             if (kind.__module__, kind.__name__) == ("timm.layers.attention", "Attention"):
                 stack.enter_context(replaced(kind, "forward", apart))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer as HubTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from ..abc import tune as abc
+from ..abc import tune
 from ..abc.staves import join_staves, parse_staves, staff_atoms
 from ..errors import BundleError, ConfigError
 
@@ -81,17 +81,17 @@ class Tokenizer(Protocol):
 
 def atom_vocabulary() -> list[str]:
     """Every atom of printed music at large, in a fixed order: new ones are only ever appended."""
-    pitches = [abc.pitch_text(abc.Pitch(step)) for step in range(7, 63)]  # C1 to B8
-    lengths = [abc.duration_text(d) for d in abc.DURATIONS if d != 1]
+    pitches = [tune.pitch_text(tune.Pitch(step)) for step in range(7, 63)]  # C1 to B8
+    lengths = [tune.duration_text(d) for d in tune.DURATIONS if d != 1]
     numbers = [str(n) for n in range(10)]
     tuplets = [f"({n}" for n in range(2, 10)] + [f":{n}" for n in range(1, 17)]
-    changes = [f"clef={name}" for name in abc.CLEF_BOTTOM] + [f"K:{name}" for name in abc.MAJOR_KEYS]
-    changes += [f"M:{name}" for name in abc.METERS]
+    changes = [f"clef={name}" for name in tune.CLEF_BOTTOM] + [f"K:{name}" for name in tune.MAJOR_KEYS]
+    changes += [f"M:{name}" for name in tune.METERS]
     voices = ["\n", *(f"V:{n}" for n in range(1, 7)), "%%score", "&", "(&", "&)"]
     endings = [f"[{n}" for n in ("1", "2", "3", "4", "1,2", "1,3", "1-3")]
-    marks = [".", *(f"!{name}!" for name in abc.DECORATIONS if name != "staccato")]
+    marks = [".", *(f"!{name}!" for name in tune.DECORATIONS if name != "staccato")]
     rest = ["z", "x", "Z", "[", "]", "{", "{/", "}", "(", ")", "-", " "]
-    words = [*SPECIAL, *changes, *abc.BARS, *endings, *abc.ACCIDENTALS, *pitches, *lengths, *numbers, *tuplets]
+    words = [*SPECIAL, *changes, *tune.BARS, *endings, *tune.ACCIDENTALS, *pitches, *lengths, *numbers, *tuplets]
     return list(dict.fromkeys([*words, *rest, *marks, *voices]))
 
 

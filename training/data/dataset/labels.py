@@ -16,10 +16,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from runtime.abc import reader as abc_reader
-from runtime.abc import tidy as abc_tidy
-from runtime.abc import tune as abc
-from runtime.abc import words as abc_words
+from runtime.abc import reader, tidy, tune, words
 from runtime.bundle.tokenizer import AtomTokenizer, Tokenizer
 from runtime.errors import ConfigError, InputError
 from training.data.dataset.pictures import picture_sizes
@@ -58,7 +55,7 @@ def with_facts(rows: Any) -> Any:
 
     Only the texts and the pictures' headers are read. The cache belongs to this version of the reader.
     """
-    sources = [Path(module.__file__ or "").read_bytes() for module in (abc, abc_reader, abc_tidy, abc_words)]
+    sources = [Path(module.__file__ or "").read_bytes() for module in (tune, reader, tidy, words)]
     key = hashlib.sha256(b"".join([rows._fingerprint.encode(), *sources])).hexdigest()[:32]
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "omr-labels" / f"{key}.arrow"
     try:
@@ -86,10 +83,10 @@ def read_labels(table: pa.Table) -> pa.Table:
 def canonical(text: str) -> tuple[str, str]:
     """A label in canonical form and an empty cause, or an empty label and why it can't be read."""
     try:
-        tune = abc_reader.parse(text, strict=True)
-    except abc_reader.AbcError as error:
+        line = reader.parse(text, strict=True)
+    except reader.AbcError as error:
         return "", error.cause
-    return (abc.write(tune), "") if tune.events else ("", "no notes")
+    return (tune.write(line), "") if line.events else ("", "no notes")
 
 
 def in_form(rows: Any, labels: str, name: str) -> Any:

@@ -167,7 +167,7 @@ class TestOpening:
             open_split(str(tmp_path / "rows"), "val", "verbatim")
         assert len(calls) == 30
         (tmp_path / "newer.py").write_text("# reads more")
-        monkeypatch.setattr(f"{labels}.abc_words.__file__", str(tmp_path / "newer.py"))
+        monkeypatch.setattr(f"{labels}.words.__file__", str(tmp_path / "newer.py"))
         open_split(str(tmp_path / "rows"), "val", "verbatim")
         assert len(calls) == 60
 
