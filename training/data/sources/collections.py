@@ -6,7 +6,11 @@ and is loaded in this order: of two versions of a tune, the first stays.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,11 @@ ALL = (
 SCORES = ("scores", "scores_unclear")
 COLLECTIONS = tuple(collection.name for collection in ALL if not collection.opt_in)
 OPT_IN = tuple(collection.name for collection in ALL if collection.opt_in)
+
+
+def corpus_folder() -> Path:
+    """The corpus folder of the installed music21 package, without importing music21."""
+    spec = importlib.util.find_spec("music21")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError("the tunes come from the package music21: pip install -e '.[train]'")
+    return Path(next(iter(spec.submodule_search_locations))) / "corpus"

@@ -7,30 +7,20 @@ read is kept in the user's cache folder, since reading takes ten seconds.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from runtime.abc.reader import AbcError, parse
 from runtime.abc.tune import Item, Tune
-from runtime.errors import MissingExtraError
 from training.data.cache import kept
-from training.data.sources.collections import COLLECTIONS, SCORES
+from training.data.sources.collections import COLLECTIONS, SCORES, corpus_folder
 from training.data.sources.scope import broaden, simplify
+from training.data.sources.scores import scores
 from training.data.sources.splits import Source, assign_splits, join_splits
 
 SHORTEST = 16  # notes
-
-
-def corpus_folder() -> Path:
-    """The corpus folder of the installed music21 package, without importing music21."""
-    spec = importlib.util.find_spec("music21")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError("the tunes come from the package music21: pip install -e '.[train]'")
-    return Path(next(iter(spec.submodule_search_locations))) / "corpus"
 
 
 def raw_tunes(collections: tuple[str, ...] = COLLECTIONS) -> Iterator[tuple[str, str]]:
@@ -56,8 +46,6 @@ def load_sources(collections: tuple[str, ...] = COLLECTIONS) -> tuple[list[Sourc
 
 def read_sources(collections: tuple[str, ...]) -> tuple[list[Source], Counter[str]]:
     """`load_sources` from the files."""
-    from training.data.sources.scores import scores
-
     left_out: Counter[str] = Counter()
     simple: list[Source] = []
     wide: list[Source] = []

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 
 from runtime.abc.reader import AbcError
 from runtime.abc.tune import Tune
-from training.data.sources.corpus import corpus_folder
+from training.data.sources.collections import corpus_folder
 from training.data.sources.musicxml.staves import read_score, read_staves
 
 # Beginning of a path -> terms of the encoding, as the files state them. All of them allow commercial use.
