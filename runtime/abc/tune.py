@@ -35,12 +35,12 @@ METERS = (
     "12/8", "2/8", "6/16", "9/16", "12/16", "9/4", "1/4", "8/8", "11/8", "10/8", "2/1", "3/1", "6/2", "3/16", "5/2",
 )  # fmt: skip
 # In the order in which a note's decorations are written.
+DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 DECORATIONS = (
     "accent", "tenuto", "marcato", "staccato", "staccatissimo", "fermata", "invertedfermata", "breath", "trill", "turn",
     "invertedturn", "uppermordent", "lowermordent", "roll", "arpeggio", "upbow", "downbow", "open", "plus", "snap",
     "segno", "coda", "D.C.", "D.S.", "fine", "dacapo", "dacoda", "trill(", "trill)", "<(", "<)", ">(", ">)", "8va(",
-    "8va)", "8vb(", "8vb)", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp", "/", "//", "///", "slide",
-    "thumb", "wedge", "0", "1", "2", "3", "4", "5",
+    "8va)", "8vb(", "8vb)", *DYNAMICS, "/", "//", "///", "slide", "thumb", "wedge", "0", "1", "2", "3", "4", "5",
 )  # fmt: skip
 # Written lengths in eighths: 1/64 to a breve, with up to two dots.
 DURATIONS = tuple(

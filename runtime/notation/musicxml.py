@@ -16,14 +16,13 @@ from musicxml.xmlelement import xmlelement
 
 from ..abc.sounding_pitches import Tone
 from ..abc.symbols import clef_name, time_name
-from ..abc.tune import STEPS, Change, Event
+from ..abc.tune import DYNAMICS, STEPS, Change, Event
 from .measures import Measure, Piece, Placed, beam_states
 from .musicxml_signs import (
     ACCIDENTAL_NAMES,
     ARTICULATIONS,
     BAR_STYLES,
     CLEF_SIGNS,
-    DYNAMICS,
     FERMATAS,
     FINGERS,
     NOTE_TYPES,

@@ -34,7 +34,6 @@ FERMATAS = {"fermata": "upright", "invertedfermata": "inverted"}
 TREMOLOS = {"/": "1", "//": "2", "///": "3"}
 WAVY_LINES = {"trill(": "start", "trill)": "stop"}
 FINGERS = ("0", "1", "2", "3", "4", "5")
-DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 WORDS = {"D.C.": "D.C.", "D.S.": "D.S.", "fine": "Fine", "dacapo": "Da Capo", "dacoda": "Da Coda"}
 WEDGES = {"<(": "crescendo", "<)": "stop", ">(": "diminuendo", ">)": "stop"}
 ROLL = "roll"  # MusicXML has no name for it

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from runtime.abc.sounding_pitches import ALTERATION, Tone
-from runtime.abc.tune import Change, Event, Pitch, Tune
+from runtime.abc.tune import DYNAMICS, Change, Event, Pitch, Tune
 from runtime.notation.measures import Measure, Placed, beam_count, cut
 from training.data.engraving.engraver import EngraveError
 
@@ -26,7 +26,7 @@ MARKS = {
     "accent": "->", "tenuto": "--", "marcato": "-^", "staccato": "-.", "staccatissimo": "-!", "fermata": "\\fermata",
     "trill": "\\trill", "turn": "\\turn", "invertedturn": "\\reverseturn", "uppermordent": "\\prall",
     "lowermordent": "\\mordent", "arpeggio": "\\arpeggio", "segno": "\\segno", "coda": "\\coda",
-    **{name: f"\\{name}" for name in ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")},
+    **{name: f"\\{name}" for name in DYNAMICS},
 }  # fmt: skip
 TREMOLOS = {"/": 1, "//": 2, "///": 3}
 MAJOR = ("ces", "ges", "des", "as", "es", "bes", "f", "c", "g", "d", "a", "e", "b", "fis", "cis")  # -7 .. 7 sharps

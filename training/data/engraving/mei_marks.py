@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.abc.tune import Event, Item
+from runtime.abc.tune import DYNAMICS, Event, Item
 
-DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 SIGNS = {  # decoration -> element and its attributes
     "fermata": "fermata", "trill": "trill", "turn": "turn", "invertedturn": 'turn form="lower"',
     "uppermordent": 'mordent form="upper"', "lowermordent": 'mordent form="lower"', "arpeggio": "arpeg",

@@ -7,15 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.abc.tune import Bar, Event, Item, Overlay, Tune
-
-ARTICULATIONS = ("staccato", "accent", "tenuto", "marcato", "staccatissimo")
-ORNAMENTS = ("trill", "turn", "invertedturn", "uppermordent", "lowermordent")
-TREMOLOS = ("/", "//", "///")
-DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
-JUMPS = ("segno", "coda")
-# What a label tells of a note's signs; others in a source (bowings, fingerings, words) are dropped from the label.
-LABELLED = frozenset((*ARTICULATIONS, *ORNAMENTS, *TREMOLOS, *DYNAMICS, *JUMPS, "fermata", "arpeggio"))
+from runtime.abc.tune import DYNAMICS, Bar, Event, Item, Overlay, Tune
+from training.data.sources.scope import ARTICULATIONS, JUMPS, ORNAMENTS, TREMOLOS
 
 Marker = Callable[[Event, np.random.Generator], str]  # a sign for this event, or nothing
 

@@ -7,14 +7,19 @@ from fractions import Fraction
 
 from runtime.abc.reader import AbcError
 from runtime.abc.tidy import split_duration, tidy
-from runtime.abc.tune import DURATIONS, Bar, Event, Grace, Item, LineBreak, Overlay, Tune, voices
+from runtime.abc.tune import DURATIONS, DYNAMICS, Bar, Event, Grace, Item, LineBreak, Overlay, Tune, voices
 from runtime.bundle.tokenizer import atom_vocabulary
-from training.data.lines.marks import LABELLED
 
 DRAWABLE = frozenset(d for d in DURATIONS if d >= Fraction(1, 4))
 ENDINGS = frozenset(text[1:] for text in atom_vocabulary() if text[0] == "[" and text[1:2].isdigit())
 MOST_BARS_OF_REST = 99
 USUAL_TIME = {2: 3, 3: 2, 4: 3, 5: 4, 6: 4, 7: 4}  # p notes in the time of q: only p is printed
+ARTICULATIONS = ("staccato", "accent", "tenuto", "marcato", "staccatissimo")
+ORNAMENTS = ("trill", "turn", "invertedturn", "uppermordent", "lowermordent")
+TREMOLOS = ("/", "//", "///")
+JUMPS = ("segno", "coda")
+# What a label tells of a note's signs; others in a source (bowings, fingerings, words) are dropped from the label.
+LABELLED = frozenset((*ARTICULATIONS, *ORNAMENTS, *TREMOLOS, *DYNAMICS, *JUMPS, "fermata", "arpeggio"))
 
 
 def broaden(tune: Tune) -> Tune:

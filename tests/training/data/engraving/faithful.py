@@ -8,12 +8,11 @@ from collections import Counter
 import numpy as np
 
 from runtime.abc.reader import parse
-from runtime.abc.tune import BARS, CLEF_BOTTOM, MAJOR_KEYS, METERS, Atom, Change, Tune, atoms, join
+from runtime.abc.tune import BARS, CLEF_BOTTOM, DYNAMICS, MAJOR_KEYS, METERS, Atom, Change, Tune, atoms, join
 from runtime.notation.measures import cut
 from training.data.engraving.engravers.verovio import ENGRAVER, OPTIONS
 from training.data.engraving.mei import to_mei
 from training.data.lines.excerpt import part_beams
-from training.data.lines.marks import DYNAMICS
 
 ACCIDENTAL_GLYPHS = {"E260": "_", "E261": "=", "E262": "^", "E263": "^^", "E264": "__"}  # SMuFL
 TREMOLO_GLYPHS = {"E220": "/", "E221": "//", "E222": "///"}

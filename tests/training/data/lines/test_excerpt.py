@@ -16,9 +16,9 @@ from runtime.abc.tune import CLEF_BOTTOM, Bar, Change, Event, Overlay, Tune, ato
 from tests.source import ROOT
 from training.data.dataset.build import MIXES
 from training.data.lines.excerpt import Mix, close_ties, excerpt, excerpt_staves
-from training.data.lines.marks import LABELLED
 from training.data.lines.rework import bar_lengths
 from training.data.lines.transpose import HIGHEST, LOWEST, signature_alter
+from training.data.sources.scope import LABELLED
 from training.data.sources.splits import Source
 
 COUNT = 400

@@ -8,11 +8,10 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from runtime.abc.reader import AbcError
-from runtime.abc.tune import DURATIONS, STEPS
+from runtime.abc.tune import DURATIONS, DYNAMICS, STEPS
 from runtime.notation.musicxml_signs import (
     ACCIDENTAL_NAMES,
     ARTICULATIONS,
-    DYNAMICS,
     NOTE_TYPES,
     ORNAMENTS,
     TECHNICAL,

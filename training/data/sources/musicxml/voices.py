@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from runtime.abc.reader import AbcError
 from runtime.abc.tidy import split_duration
-from runtime.notation.musicxml_signs import DYNAMICS
+from runtime.abc.tune import DYNAMICS
 from training.data.sources.musicxml.measures import Measure
 from training.data.sources.musicxml.notes import Note
 
