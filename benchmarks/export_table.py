@@ -29,8 +29,9 @@ import torch
 from export.bundle.write import tools
 from export.checks.artifact_checks import Checks
 from export.checks.parity import failures
+from export.files import size_of
 from export.graphs.contract import io_spec
-from export.target import TARGETS, Files, Target, size_of
+from export.target import TARGETS, Files, Target
 from runtime.bundle.io_spec import IOSpec
 from runtime.bundle.tokenizer import AtomTokenizer
 from runtime.errors import run_command

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,21 +95,6 @@ def graph_names(spec: IOSpec, variable: Sequence[str]) -> dict[str, tuple[str, .
     return found
 
 
-Opened = TypeVar("Opened")
-
-
-def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
-    """`read`, which looks at a file or folder again only when it has changed: several graphs lie in one."""
-    kept = lru_cache(maxsize=2)(lambda path, _changed: read(path))
-
-    def opened(path: Path) -> Opened:
-        parts = [part for part in [path, *path.rglob("*")] if part.exists()]
-        found: Opened = kept(path, tuple((part.stat().st_mtime_ns, part.stat().st_size) for part in parts))
-        return found
-
-    return opened
-
-
 def called(graph: Graph) -> Run:
     """A loaded graph, whose inputs are written in place, as `Target.load` gives it."""
 
@@ -121,11 +105,6 @@ def called(graph: Graph) -> Run:
         return {name: np.array(value, np.float32) for name, value in graph.outputs.items()}
 
     return run
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return sum(part.stat().st_size for part in [path, *path.rglob("*")] if part.is_file())
 
 
 def chosen(targets: str, precisions: str) -> dict[str, tuple[str, ...]]:

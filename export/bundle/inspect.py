@@ -8,7 +8,8 @@ from typing import Any
 from runtime.bundle.io_spec import TensorSpec, kind_of
 from runtime.bundle.manifest import Bundle
 
-from ..target import TARGETS, size_of
+from ..files import size_of
+from ..target import TARGETS
 
 
 def inspect(bundle: Bundle) -> str:

@@ -28,9 +28,10 @@ from training.saving.checkpoint import PROGRESS, SHIPPED, WEIGHTS, Loaded, find,
 from ..checks.artifact_checks import Checks
 from ..checks.parity import gate, read
 from ..checks.probe import Probe
+from ..files import size_of
 from ..graphs.contract import io_spec
 from ..precision.calibration import Calibration
-from ..target import CALIBRATED, TARGETS, Target, size_of
+from ..target import CALIBRATED, TARGETS, Target
 from .model_card import CARD, model_card
 from .quantisation_record import record
 

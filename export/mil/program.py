@@ -27,7 +27,7 @@ from torch import Tensor
 
 from runtime.errors import BundleError
 
-from ..target import opened_once
+from ..files import opened_once
 from .operators import OPERATORS
 from .state import State
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.files import opened_once
 from export.graphs.contract import modules as contract_modules
 from export.graphs.neural_engine import modules
 from export.graphs.plain_attention import plain_attention
@@ -38,7 +39,7 @@ from export.mil.program import Program, input_names
 from export.mil.state import State
 from export.precision.calibration import Calibration
 from export.precision.sensitivity import bits_of, matrices
-from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from export.target import Arrays, Files, Run, Target, graph_names
 from export.views.graph_view import GraphView
 from export.views.mil import view
 from runtime.bundle.cache_axes import NEURAL_ENGINE, as_contract, as_stored, axes_of

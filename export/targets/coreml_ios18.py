@@ -24,12 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.files import opened_once
 from export.graphs.neural_engine import Encoder, StatefulStep, modules
 from export.lint import rule
 from export.mil.program import Program
 from export.precision.calibration import Calibration
 from export.precision.static.coreml import activation_scales, fixed_scales
-from export.target import Arrays, Files, Run, Target, graph_names, opened_once
+from export.target import Arrays, Files, Run, Target, graph_names
 from export.targets.coreml import HEADS, axes_in, check_decoder, described, in_contract, ml_program, shapes_of, trace
 from export.views.graph_view import GraphView
 from export.views.mil import view

@@ -20,9 +20,10 @@ from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 from numpy.typing import NDArray
 
+from export.files import opened_once
 from export.graphs.plain_attention import plain_attention
 from export.mil.program import Program
-from export.target import Arrays, Files, Run, Target, opened_once
+from export.target import Arrays, Files, Run, Target
 from export.targets.executorch import VARIABLE, check, exported, lowered, operators, plan, quiet, sizes, unpacked
 from export.views.graph_view import GraphView
 from export.views.mil import view

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.checks.memory_products import Node, memory_products, refuse_weights
+from export.files import opened_once
 from export.graphs.contract import modules
 from export.graphs.four_axes import four_axes
 from export.precision.calibration import Calibration
 from export.precision.sensitivity import bits_of, matrices
 from export.precision.static import tflite as static
-from export.target import Files, Run, Target, called, graph_names, opened_once
+from export.target import Files, Run, Target, called, graph_names
 from export.views.graph_view import GraphView
 from export.views.tflite import view
 from runtime.bundle.io_spec import IOSpec, is_decoder, kind_of

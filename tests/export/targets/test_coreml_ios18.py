@@ -16,8 +16,9 @@ from dataclasses import replace  # noqa: E402
 from export.checks.loaded_graphs import Graphs, open_engine  # noqa: E402
 from export.checks.parity import LEAST, decoder_numbers, encoder_numbers, psnr  # noqa: E402
 from export.checks.torch_engine import TorchEngine  # noqa: E402
+from export.files import size_of  # noqa: E402
 from export.graphs.contract import io_spec  # noqa: E402
-from export.target import TARGETS, Files, Target, size_of  # noqa: E402
+from export.target import TARGETS, Files, Target  # noqa: E402
 from export.targets.coreml_ios18 import program_of  # noqa: E402
 from runtime.bundle.io_spec import IOSpec  # noqa: E402
 from runtime.engines.coreml import CoremlGraph  # noqa: E402
