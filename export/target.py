@@ -21,6 +21,7 @@ from runtime.inference.engine import Engine
 from runtime.inference.row_by_row import Graph
 from runtime.registry import Registry
 
+from .places import CPU
 from .views.graph_view import GraphView
 
 TARGETS = Registry("export.targets", "TARGET", "target")
@@ -49,8 +50,7 @@ class Target:
         minimum_os: oldest system that runs it, empty where any does.
         lines: of those shipped with the project, how many its check reads.
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
-        runs_on: places that an artifact claims to run in, as `export.lint.rule` names them; rules about others only
-            warn.
+        runs_on: places that an artifact claims to run in, as `export.places` names them; rules about others only warn.
         half: precisions whose activations are float16.
         exact_norms: whether layer norms are computed in fp32 there.
         axes: how its graphs store keys and values, see `runtime.bundle.cache_axes`; empty: as the contract has them.
@@ -72,7 +72,7 @@ class Target:
     minimum_os: str = ""
     lines: int = 200
     graph_view: Callable[[Path, str], GraphView] | None = None
-    runs_on: tuple[str, ...] = ("CPU",)
+    runs_on: tuple[str, ...] = (CPU,)
     half: tuple[str, ...] = ()
     exact_norms: bool = False
     axes: Mapping[str, str] = field(default_factory=dict)

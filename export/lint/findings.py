@@ -18,9 +18,10 @@ from tqdm import tqdm
 from runtime.bundle.manifest import Artifact, Bundle, read_bundle
 
 from ..bundle.inspect import spans, table
+from ..places import HALF
 from ..target import TARGETS, Target
 from ..views.graph_view import HEADROOM, GraphView
-from .rule import ERROR, HALF, RULES, WARNING, Rule
+from .rule import ERROR, RULES, WARNING, Rule
 
 UNSEEN = "not looked at"
 ORDER = (ERROR, WARNING, UNSEEN)

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 
 from runtime.registry import Registry
 
+from ..places import HALF
 from ..views.graph_view import FORMATS, OPERATORS, GraphView
 
 RULES = Registry("export.lint.rules", "RULE", "rule")
-
-# Where a graph may run. What an artifact claims is its target's `runs_on`, and HALF where it computes in float16.
-CPU = "CPU"
-NEURAL_ENGINE = "Neural Engine"
-LITERT_GPU = "LiteRT's GPU delegate"
-HEXAGON = "Hexagon"
-ORT_COREML = "ONNX Runtime's Core ML provider"
-HALF = "half precision"
 
 EVERYWHERE_IN_HALF = dict.fromkeys(FORMATS, HALF)
 

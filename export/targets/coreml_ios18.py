@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export import places
 from export.files import opened_once
 from export.graphs.neural_engine import Encoder, StatefulStep, modules
-from export.lint import rule
 from export.mil.program import Program
 from export.precision.calibration import Calibration
 from export.precision.static.coreml import activation_scales, fixed_scales
@@ -182,6 +182,6 @@ def check(path: Path, graph: str) -> None:
 
 TARGET = Target(
     HALF, convert, load, operators, check, variable=VARIABLE, minimum_os="iOS 18", axes=NEURAL_ENGINE,
-    engine=open_engine, graph_view=graph_view, runs_on=(rule.CPU, rule.NEURAL_ENGINE), half=HALF, half_caches=HALF,
+    engine=open_engine, graph_view=graph_view, runs_on=(places.CPU, places.NEURAL_ENGINE), half=HALF, half_caches=HALF,
     lines=40,
 )  # fmt: skip

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import ORT_COREML, Rule
+from export.lint.rule import Rule
+from export.places import ORT_COREML
 from export.views.graph_view import GraphView
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import HALF, NEURAL_ENGINE_RULES, WARNING, Rule
+from export.lint.rule import NEURAL_ENGINE_RULES, WARNING, Rule
+from export.places import HALF
 from export.views.graph_view import GraphView
 
 

@@ -1,6 +1,7 @@
 """Qualcomm's processor has no operator for a whole attention."""
 
-from export.lint.rule import HEXAGON, Rule, of_kinds
+from export.lint.rule import Rule, of_kinds
+from export.places import HEXAGON
 
 RULE = Rule(
     what="attention as one operator",

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import HEXAGON, Rule
+from export.lint.rule import Rule
+from export.places import HEXAGON
 from export.views.graph_view import OPERATORS, SHAPES, GraphView
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import CPU, WARNING, Rule
+from export.lint.rule import WARNING, Rule
+from export.places import CPU
 from export.views.graph_view import OPERATORS, SHAPES, GraphView
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import LITERT_GPU, Rule
+from export.lint.rule import Rule
+from export.places import LITERT_GPU
 from export.views.graph_view import OPERATORS, SHAPES, GraphView
 
 

@@ -1,6 +1,7 @@
 """LiteRT's GPU delegate takes values of 4 axes at most."""
 
-from export.lint.rule import LITERT_GPU, Rule, axes_above
+from export.lint.rule import Rule, axes_above
+from export.places import LITERT_GPU
 from export.views.graph_view import OPERATORS, SHAPES
 
 MOST = 4

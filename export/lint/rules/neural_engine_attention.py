@@ -1,6 +1,7 @@
 """Fused attention gives other numbers on iOS 26's Neural Engine; products and softmax don't."""
 
-from export.lint.rule import NEURAL_ENGINE, Rule, of_kinds
+from export.lint.rule import Rule, of_kinds
+from export.places import NEURAL_ENGINE
 
 RULE = Rule(
     what="fused attention",

@@ -1,6 +1,7 @@
 """The Neural Engine takes values of 5 axes at most."""
 
-from export.lint.rule import NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule, axes_above
+from export.lint.rule import NEURAL_ENGINE_RULES, Rule, axes_above
+from export.places import NEURAL_ENGINE
 from export.views.graph_view import OPERATORS, SHAPES
 
 MOST = 5

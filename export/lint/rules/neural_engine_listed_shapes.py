@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import NEURAL_ENGINE, Rule
+from export.lint.rule import Rule
+from export.places import NEURAL_ENGINE
 from export.views.graph_view import GraphView
 
 

@@ -1,6 +1,7 @@
 """The operator silu isn't the Neural Engine's; x * sigmoid(x) is, if the converter doesn't fuse it again."""
 
-from export.lint.rule import NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule, of_kinds
+from export.lint.rule import NEURAL_ENGINE_RULES, Rule, of_kinds
+from export.places import NEURAL_ENGINE
 
 RULE = Rule(
     what="silu as one operator",

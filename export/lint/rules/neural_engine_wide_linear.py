@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import NEURAL_ENGINE, WARNING, Rule
+from export.lint.rule import WARNING, Rule
+from export.places import NEURAL_ENGINE
 from export.views.graph_view import OPERATORS, SHAPES, GraphView
 
 MOST = 1024

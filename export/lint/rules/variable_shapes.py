@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.lint.rule import HEXAGON, NEURAL_ENGINE, NEURAL_ENGINE_RULES, Rule
+from export.lint.rule import NEURAL_ENGINE_RULES, Rule
+from export.places import HEXAGON, NEURAL_ENGINE
 from export.views.graph_view import SHAPES, GraphView
 
 

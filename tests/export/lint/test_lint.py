@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
 from export.lint.findings import UNSEEN, apply
-from export.lint.rule import CPU, ERROR, HALF, NEURAL_ENGINE, RULES, WARNING, Rule
+from export.lint.rule import ERROR, RULES, WARNING, Rule
+from export.places import CPU, HALF, NEURAL_ENGINE
 from export.target import TARGETS
 from export.views.graph_view import FORMATS, HEADROOM, NUMBERS, OPERATORS, SHAPES, GraphView
 from export.views.onnx import view as onnx_view

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from export.graphs.contract import io_spec
-from export.lint.rule import LITERT_GPU, RULES
+from export.lint.rule import RULES
+from export.places import LITERT_GPU
 from tests.source import ROOT
 from training.model.backbone import BACKBONES
 from training.saving.checkpoint import load_checkpoint
