@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from torch import nn
 
 from runtime.bundle.io_spec import CHUNK, CHUNKED, IOSpec, is_decoder, kind_of, pad_memory
 from runtime.page.geometry import Grey
@@ -23,7 +24,7 @@ from ..checks.probe import by_bucket
 from ..checks.torch_engine import TorchEngine
 from ..graphs.contract import io_spec
 from ..target import Arrays
-from .sensitivity import Given, bits_by_matrix
+from .sensitivity import Given, bits_by_matrix, matrices
 
 SPLIT = "train"
 RECIPES = {  # lines of each; of seeds that no other data set has
@@ -116,6 +117,14 @@ class Calibration:
                         token = np.pad(given, ((0, 0), (0, chunk)))[:, position : position + chunk]
                     yield {"token": token, "position": place} | {n: t.numpy().copy() for n, t in caches}
                 decoder.step(given[:, position], position)
+
+
+def bits_of(module: nn.Module, precision: str, calibration: Calibration | None) -> dict[str, int]:
+    """Bits of each matrix of a graph at `int4` or `mixed`."""
+    if precision == "int4":
+        return dict.fromkeys(matrices(module), 4)
+    assert precision == "mixed" and calibration is not None
+    return {name: calibration.bits[name] for name in matrices(module)}
 
 
 def with_slots(inputs: Arrays, slots: int) -> Arrays:

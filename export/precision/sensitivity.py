@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,6 @@ from training.model.decoder import Decoder
 from training.model.music_trocr import Looked, MusicTrOCR
 
 from ..checks.probe import Pictures
-
-if TYPE_CHECKING:
-    from .calibration import Calibration
 
 BLOCK = 32  # weights of a row that share a scale
 BUDGET = 0.0005  # nats a token
@@ -135,11 +132,3 @@ def chosen(found: Mapping[str, float], budget: float = BUDGET) -> dict[str, int]
 def bits_by_matrix(model: MusicTrOCR, given: Sequence[Given], begin: int) -> dict[str, int]:
     """What `mixed` gives each matrix."""
     return chosen(sensitivities(model, given, begin))
-
-
-def bits_of(module: nn.Module, precision: str, calibration: Calibration | None) -> dict[str, int]:
-    """Bits of each matrix of a graph at `int4` or `mixed`."""
-    if precision == "int4":
-        return dict.fromkeys(matrices(module), 4)
-    assert precision == "mixed" and calibration is not None
-    return {name: calibration.bits[name] for name in matrices(module)}

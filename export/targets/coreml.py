@@ -37,8 +37,8 @@ from export.graphs.neural_engine import modules
 from export.graphs.plain_attention import plain_attention
 from export.mil.program import Program, input_names
 from export.mil.state import State
-from export.precision.calibration import Calibration
-from export.precision.sensitivity import bits_of, matrices
+from export.precision.calibration import Calibration, bits_of
+from export.precision.sensitivity import matrices
 from export.target import Arrays, Files, Run, Target, graph_names
 from export.views.graph_view import GraphView
 from export.views.mil import view

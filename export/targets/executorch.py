@@ -35,9 +35,9 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from export.checks.memory_products import Node, memory_products, refuse_weights
 from export.files import opened_once
 from export.graphs.contract import modules
-from export.precision.calibration import Calibration
+from export.precision.calibration import Calibration, bits_of
 from export.precision.half_program import halved
-from export.precision.sensitivity import bits_of, matrices
+from export.precision.sensitivity import matrices
 from export.target import Files, Run, Target, called, graph_names
 from export.views.graph_view import GraphView
 from export.views.pte import view

@@ -19,10 +19,10 @@ from torch import nn
 
 from export.checks.memory_products import Node, memory_products, refuse_weights
 from export.graphs.contract import modules
-from export.precision.calibration import Calibration
+from export.precision.calibration import Calibration, bits_of
 from export.precision.half_onnx import halved
 from export.precision.quantize_onnx import quantize
-from export.precision.sensitivity import bits_of, matrices
+from export.precision.sensitivity import matrices
 from export.precision.static.onnx import quantize_static
 from export.target import Arrays, Files, Run, Target
 from export.views.graph_view import GraphView

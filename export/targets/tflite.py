@@ -29,8 +29,8 @@ from export.checks.memory_products import Node, memory_products, refuse_weights
 from export.files import opened_once
 from export.graphs.contract import modules
 from export.graphs.four_axes import four_axes
-from export.precision.calibration import Calibration
-from export.precision.sensitivity import bits_of, matrices
+from export.precision.calibration import Calibration, bits_of
+from export.precision.sensitivity import matrices
 from export.precision.static import tflite as static
 from export.target import Files, Run, Target, called, graph_names
 from export.views.graph_view import GraphView

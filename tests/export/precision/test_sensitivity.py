@@ -10,7 +10,8 @@ from onnx import numpy_helper
 
 from export.checks.probe import Probe
 from export.graphs.contract import modules
-from export.precision.sensitivity import Given, bits_of, chosen, matrices, sensitivities, to_four_bits
+from export.precision.calibration import bits_of
+from export.precision.sensitivity import Given, chosen, matrices, sensitivities, to_four_bits
 from export.precision.static.onnx import quantize_static
 from runtime.bundle.manifest import Bundle
 from training.saving.checkpoint import Loaded
