@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -54,20 +54,29 @@ class Source:
     def imports(self) -> Iterator[tuple[int, str, bool]]:
         """(line, dotted name, whether it is relative) of every import, those inside functions and
         `import_module("...")` with a literal name included."""
+        yield from ((line, name, relative) for line, name, relative, _ in self._imports())
+
+    def imported_modules(self, known: Collection[str]) -> Iterator[tuple[int, str]]:
+        """(line, dotted name) of every import of one of the `known` modules but itself; `from package import module`
+        imports the module."""
+        for line, name, _, parts in self._imports():
+            found = {f"{name}.{part}" for part in parts} & set(known)
+            yield from ((line, module) for module in sorted(found or {name} & set(known)) if module != self.module)
+
+    def _imports(self) -> Iterator[tuple[int, str, bool, list[str]]]:
         package = self.module.split(".")
         package = package if self.path.name == "__init__.py" else package[:-1]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name, False) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level:
-                above = package[: len(package) - node.level + 1]
-                yield node.lineno, ".".join([*above, *filter(None, [node.module])]), True
+                yield from ((node.lineno, alias.name, False, []) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                yield node.lineno, node.module or "", False
+                above = package[: len(package) - node.level + 1] if node.level else []
+                name = ".".join([*above, *filter(None, [node.module])])
+                yield node.lineno, name, node.level > 0, [alias.name for alias in node.names]
             elif called(node) in ("import_module", "__import__"):
-                name = node.args[0] if isinstance(node, ast.Call) and node.args else None
-                if isinstance(name, ast.Constant) and isinstance(name.value, str) and not name.value.startswith("."):
-                    yield node.lineno, name.value, False
+                given = node.args[0] if isinstance(node, ast.Call) and node.args else None
+                if isinstance(given, ast.Constant) and isinstance(given.value, str) and not given.value.startswith("."):
+                    yield node.lineno, given.value, False, []
 
     def extra(self) -> str | None:
         """The extra that a registry entry names: its constant EXTRA."""

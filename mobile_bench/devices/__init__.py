@@ -1,0 +1,1 @@
+"""One device a file; see `mobile_bench.device`."""

@@ -1,0 +1,1 @@
+"""One picture encoder a file; see `training.model.backbone`."""

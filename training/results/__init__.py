@@ -2,7 +2,7 @@
 
 runs.py           what a run folder holds
 groups.py         runs that differ by their seed alone, and where they began
-measure.py        mean, interval over seeds, ranks
+seed_means.py     mean, interval over seeds, ranks
 table.py          Markdown and CSV
 figure.py         what all drawings share
 page.py           everything on one page

@@ -1,0 +1,1 @@
+"""One way of fine-tuning a file; see `training.loop.technique`."""

@@ -1,0 +1,1 @@
+"""One degradation a file; see `training.data.degradation.degrade`."""

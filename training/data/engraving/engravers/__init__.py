@@ -1,0 +1,1 @@
+"""One engraver a file; see `training.data.engraving.engraver`."""
