@@ -93,6 +93,15 @@ def test_a_documented_line_uses_options_and_files_that_exist(document: str, word
         load_config(configs, [word for word in words if re.fullmatch(r"[\w.]+=.*", word)])
 
 
+def test_the_readmes_python_reads_the_demo() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    call = [sys.executable, "-c", code]
+    done = subprocess.run(call, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("X:1\nL:1/8\n")
+
+
 def thread() -> list[list[str]]:
     """The README's lines from tunes to a timed bundle, less those that install."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
