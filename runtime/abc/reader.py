@@ -25,7 +25,6 @@ from .tune import (
     Overlay,
     Tune,
     default_tuplet_time,
-    write,
 )
 from .words import (
     CLEF,
@@ -64,11 +63,6 @@ def parse(text: str, strict: bool = False) -> Tune:
         AbcError: only when `strict`.
     """
     return _Scanner(strict).read(text)
-
-
-def canonicalise(text: str) -> str:
-    """Canonical text of any ABC text of one voice."""
-    return write(parse(text))
 
 
 class _Scanner:

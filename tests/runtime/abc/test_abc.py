@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.abc.reader import AbcError, canonicalise, parse
+from runtime.abc.reader import AbcError, parse
 from runtime.abc.tidy import split_duration
 from runtime.abc.tune import DURATIONS, Event, atoms, duration_text, write
 from runtime.abc.words import read_length
+
+
+def canonicalise(text: str) -> str:
+    """Canonical text of any ABC text of one voice."""
+    return write(parse(text))
 
 
 def body(text: str, header: str = "L:1/8\nK:C\n") -> str:

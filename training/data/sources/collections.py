@@ -65,7 +65,6 @@ ALL = (
 )  # fmt: skip
 SCORES = ("scores", "scores_unclear")
 COLLECTIONS = tuple(collection.name for collection in ALL if not collection.opt_in)
-OPT_IN = tuple(collection.name for collection in ALL if collection.opt_in)
 
 
 def corpus_folder() -> Path:

@@ -9,12 +9,13 @@ import pytest
 
 from tests.source import ROOT
 from training.data.dataset.build import Recipe
-from training.data.sources.collections import ALL, COLLECTIONS, OPT_IN, SCORES, Collection
+from training.data.sources.collections import ALL, COLLECTIONS, SCORES, Collection
 from training.data.sources.corpus import load_sources, raw_tunes
 from training.data.sources.scores import scores
 from training.data.sources.splits import Source
 
 OURS = {"tests/data/demo.abc", "tests/data/demo.ly"}  # Beethoven, 1824, typed in for this project
+OPT_IN = tuple(collection.name for collection in ALL if collection.opt_in)
 MUSIC = (".abc", ".ly", ".krn", ".mxl", ".musicxml", ".mscz", ".mscx", ".mei", ".mid", ".midi")
 
 
