@@ -36,9 +36,9 @@ def shape(spec: TensorSpec) -> tuple[str, str]:
 def files(bundle: Bundle, sizes: dict[str, int]) -> Iterator[tuple[str, ...]]:
     """Every file with its size."""
     graphs = {
-        name: f"{spans(held)}, {artifact.target} {artifact.precision}"
+        name: f"{spans(graphs)}, {artifact.target} {artifact.precision}"
         for artifact in bundle.manifest.artifacts
-        for name, held in artifact.held().items()
+        for name, graphs in artifact.graphs_by_file().items()
     }
     for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
         yield name, f"{size / 1e6:.2f}", graphs.get(name, "")

@@ -68,7 +68,7 @@ def files(manifest: Manifest, sizes: Mapping[str, int]) -> str:
         "| target | precision | file | size | compared with PyTorch fp32 |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for artifact in manifest.artifacts:
-        for name, graphs in artifact.held().items():
+        for name, graphs in artifact.graphs_by_file().items():
             kinds = dict.fromkeys(map(kind_of, graphs))
             found = [artifact.numerics[kind] for kind in kinds]
             values = [value for numbers in found for value in numbers.get("psnr_db", {}).values()]

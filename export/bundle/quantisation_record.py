@@ -49,7 +49,7 @@ def record(loaded: Loaded, manifest: Manifest, sizes: Mapping[str, int]) -> Path
                 "precision": artifact.precision,
                 "ser": reading["ser_percent"],
                 "ser_pytorch": reading["ser_pytorch_percent"],
-                "size_mb": round(sum(sizes[name] for name in artifact.held()) / 1e6, 3),
+                "size_mb": round(sum(sizes[name] for name in artifact.graphs_by_file()) / 1e6, 3),
                 "lines_per_second": reading["lines_per_second"],
                 "dataset": Path(reading["dataset"]).name,
                 "split": reading["split"],

@@ -109,8 +109,8 @@ def given_checkpoint(bundle: Bundle, path: Path) -> Loaded:
     loaded = load_checkpoint(path)
     recorded = bundle.manifest.source.get("weights_sha256")
     sizes = io_spec(loaded.model, loaded.preparation, bundle.manifest.io.chunk)
-    same = recorded in (None, weights_digest(loaded.folder))
-    if not same or sizes != bundle.manifest.io:
+    same_weights = recorded in (None, weights_digest(loaded.folder))
+    if not same_weights or sizes != bundle.manifest.io:
         raise BundleError(f"{bundle.folder} was made from another checkpoint than {loaded.folder}; give that one")
     return loaded
 

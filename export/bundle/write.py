@@ -145,8 +145,8 @@ def report(target: str, precision: str, numerics: Mapping[str, Any]) -> None:
         return say(f"{target} {precision}: {decode['numerics']}; {outside} stands outside {decode['delegate']}")
     outputs = [value for found in numerics.values() for value in found.get("psnr_db", {}).values()]
     worst = min(*outputs, decode["cached_psnr_db"])
-    same = f"{decode['top1_percent']} % of {decode['positions']} tokens as PyTorch's"
-    say(f"{target} {precision}: {worst} dB at worst, {same}")
+    agreement = f"{decode['top1_percent']} % of {decode['positions']} tokens as PyTorch's"
+    say(f"{target} {precision}: {worst} dB at worst, {agreement}")
     if "headroom" in numerics:
         found = numerics["headroom"]
         say(f"{target} {precision}: activations stay {found['bits']} bits under half precision's highest number")

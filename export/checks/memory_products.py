@@ -35,9 +35,9 @@ def memory_products(
             if node.inputs and constants.issuperset(node.inputs):
                 constants.update(node.outputs)
             continue
-        held = [name for name in node.inputs if name in constants]
-        if held and node.kind in products:
-            found.append(held[0])
+        weights_read = [name for name in node.inputs if name in constants]
+        if weights_read and node.kind in products:
+            found.append(weights_read[0])
         if all(name in followed or name in constants for name in node.inputs):
             followed.update(node.outputs)
     return found

@@ -55,4 +55,4 @@ def by_bucket(lines: Sequence[Grey], preparation: Preparation, rows: int = ROWS)
     buckets: dict[int, list[int]] = {}
     for number, line in enumerate(lines):
         buckets.setdefault(bucket_for(line.shape[1], preparation), []).append(number)
-    return [held[i : i + rows] for held in buckets.values() for i in range(0, len(held), rows)]
+    return [numbers[i : i + rows] for numbers in buckets.values() for i in range(0, len(numbers), rows)]

@@ -130,6 +130,6 @@ def known_percent(loaded: Loaded, lines: Sequence[tuple[bytes, str]]) -> float:
 
 def read_all(engine: Engine, batches: list[Pictures], loaded: Loaded, what: str) -> Rows:
     """Greedy readings of all lines, in the order of the batches."""
-    one = partial(read, engine, tokenizer=loaded.tokenizer, limit=engine.spec.slots[-1])
+    read_batch = partial(read, engine, tokenizer=loaded.tokenizer, limit=engine.spec.slots[-1])
     bar = tqdm(batches, desc=f"{what} reads", unit="batch", file=sys.stderr, disable=not sys.stderr.isatty())
-    return [tokens for pictures in bar for tokens in one(pictures=pictures)]
+    return [tokens for pictures in bar for tokens in read_batch(pictures=pictures)]

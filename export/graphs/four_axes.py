@@ -84,7 +84,7 @@ def constant_places(*grid: Any) -> Tensor:
         return torch.tensor(other.submit(places, *grid).result().tolist())
 
 
-def apart(attention: Any, x_BND: Tensor, **_others: Any) -> Tensor:
+def attention_in_steps(attention: Any, x_BND: Tensor, **_others: Any) -> Tensor:
     """timm's self-attention without a mask."""
     query, keys, values = (
         part.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for part in attention.qkv(x_BND).chunk(3, dim=2)
@@ -102,6 +102,6 @@ def four_axes(model: nn.Module) -> Iterator[None]:
         stack.enter_context(replaced(column_memory, "places", constant_places))
         for kind in {type(part) for part in model.modules()}:
             if (kind.__module__, kind.__name__) == ("timm.layers.attention", "Attention"):
-                stack.enter_context(replaced(kind, "forward", apart))
+                stack.enter_context(replaced(kind, "forward", attention_in_steps))
         stack.enter_context(Kept())
         yield

@@ -254,26 +254,28 @@ def lut_to_dense(a: Arguments) -> Tensor:
     return a["lut"][torch.from_numpy(places)].reshape(shape)
 
 
-def one(function: Callable[[Any], Tensor]) -> Callable[[Arguments], Tensor]:
+def unary(function: Callable[[Any], Tensor]) -> Callable[[Arguments], Tensor]:
     """An operator of one input."""
     return lambda a: function(a["x"])
 
 
-def two(function: Callable[[Any, Any], Tensor]) -> Callable[[Arguments], Tensor]:
+def binary(function: Callable[[Any, Any], Tensor]) -> Callable[[Arguments], Tensor]:
     """An operator of two inputs."""
     return lambda a: function(torch.as_tensor(a["x"]), torch.as_tensor(a["y"]))
 
 
 OPERATORS: dict[str, Callable[[Arguments], Any]] = {
-    "add": two(torch.add), "sub": two(torch.sub), "mul": two(torch.mul), "real_div": two(torch.true_divide),
-    "floor_div": two(torch.floor_divide), "mod": two(torch.remainder), "pow": two(torch.pow),
-    "maximum": two(torch.maximum), "minimum": two(torch.minimum), "equal": two(torch.eq), "not_equal": two(torch.ne),
-    "less": two(torch.lt), "less_equal": two(torch.le), "greater": two(torch.gt), "greater_equal": two(torch.ge),
-    "logical_and": two(torch.logical_and), "logical_or": two(torch.logical_or), "logical_not": one(torch.logical_not),
-    "relu": one(torch.relu), "relu6": one(F.relu6), "silu": one(F.silu), "sigmoid": one(torch.sigmoid),
-    "tanh": one(torch.tanh), "erf": one(torch.erf), "exp": one(torch.exp), "sqrt": one(torch.sqrt),
-    "sin": one(torch.sin), "cos": one(torch.cos), "square": one(torch.square), "abs": one(torch.abs),
-    "floor": one(torch.floor), "ceil": one(torch.ceil), "identity": one(lambda x: x),
+    "add": binary(torch.add), "sub": binary(torch.sub), "mul": binary(torch.mul), "real_div": binary(torch.true_divide),
+    "floor_div": binary(torch.floor_divide), "mod": binary(torch.remainder), "pow": binary(torch.pow),
+    "maximum": binary(torch.maximum), "minimum": binary(torch.minimum),
+    "equal": binary(torch.eq), "not_equal": binary(torch.ne), "less": binary(torch.lt), "less_equal": binary(torch.le),
+    "greater": binary(torch.gt), "greater_equal": binary(torch.ge),
+    "logical_and": binary(torch.logical_and), "logical_or": binary(torch.logical_or),
+    "logical_not": unary(torch.logical_not),
+    "relu": unary(torch.relu), "relu6": unary(F.relu6), "silu": unary(F.silu), "sigmoid": unary(torch.sigmoid),
+    "tanh": unary(torch.tanh), "erf": unary(torch.erf), "exp": unary(torch.exp), "sqrt": unary(torch.sqrt),
+    "sin": unary(torch.sin), "cos": unary(torch.cos), "square": unary(torch.square), "abs": unary(torch.abs),
+    "floor": unary(torch.floor), "ceil": unary(torch.ceil), "identity": unary(lambda x: x),
     "rsqrt": lambda a: torch.rsqrt(a["x"] + float(a.get("epsilon", 0.0))),
     "inverse": lambda a: 1 / (a["x"] + float(a.get("epsilon", 0.0))),
     "log": lambda a: torch.log(a["x"] + float(a.get("epsilon", 0.0))),
@@ -288,7 +290,7 @@ OPERATORS: dict[str, Callable[[Arguments], Any]] = {
     "split": split, "concat": concat, "stack": lambda a: torch.stack(list(a["values"]), int(a["axis"])),
     "reshape": reshape, "expand_dims": expand_dims, "squeeze": squeeze,
     "transpose": lambda a: a["x"].permute(numbers(a["perm"])), "tile": lambda a: a["x"].repeat(numbers(a["reps"])),
-    "shape": one(lambda x: torch.tensor(x.shape)), "range_1d": lambda a: torch.arange(
+    "shape": unary(lambda x: torch.tensor(x.shape)), "range_1d": lambda a: torch.arange(
         *(torch.as_tensor(a[name]).item() for name in ("start", "end", "step"))),
     "fill": lambda a: torch.full(numbers(a["shape"]), torch.as_tensor(a.get("value", 0.0)).item()),
     "select": lambda a: torch.where(a["cond"], torch.as_tensor(a["a"]), torch.as_tensor(a["b"])),

@@ -37,6 +37,6 @@ class State:
 
     def write_state(self, name: str, value: NDArray[Any]) -> None:
         """Replace one."""
-        held = torch.from_numpy(np.array(value, np.float16)).float()
-        assert held.shape == self.cells[name].value.shape, f"{name} is {tuple(self.cells[name].value.shape)}"
-        self.cells[name].value = held
+        stored = torch.from_numpy(np.array(value, np.float16)).float()
+        assert stored.shape == self.cells[name].value.shape, f"{name} is {tuple(self.cells[name].value.shape)}"
+        self.cells[name].value = stored

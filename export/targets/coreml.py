@@ -175,8 +175,9 @@ def few_bits(program: Any, four: Collection[bytes] = ()) -> Any:
     """
     config = ct.optimize.coreml
     if four:
-        held = config.get_weights_metadata(program, weight_threshold=FEWEST)
-        names = [name for name, weight in held.items() if any(np.float16(weight.val).tobytes() in one for one in four)]
+        weights = config.get_weights_metadata(program, weight_threshold=FEWEST)
+        values = {name: np.float16(weight.val).tobytes() for name, weight in weights.items()}
+        names = [name for name, value in values.items() if any(value in matrix for matrix in four)]
         table = config.OpPalettizerConfig(mode="kmeans", nbits=4, weight_threshold=FEWEST)
         tables = config.OptimizationConfig(op_name_configs=dict.fromkeys(names, table))
         program = config.palettize_weights(program, tables)

@@ -129,10 +129,10 @@ def opened(path: Path) -> dict[str, Program]:
 
 def program_of(path: Path, graph: str) -> Program:
     """One function of a package, read once."""
-    held = opened(path)
-    if graph not in held:
-        held[graph] = Program(path, graph)
-    return held[graph]
+    programs = opened(path)
+    if graph not in programs:
+        programs[graph] = Program(path, graph)
+    return programs[graph]
 
 
 def load(path: Path, graph: str) -> Run:
@@ -148,8 +148,8 @@ def load(path: Path, graph: str) -> Run:
             state.write_state(name, as_stored(inputs[name], axes_of(name, axes)))
         found = in_contract(program, state)({n: value for n, value in inputs.items() if n not in program.states})
         for name in program.states:
-            held = as_contract(state.read_state(name), axes_of(name, axes), heads)
-            found[name.replace("self", "new")] = held[:, :, place : place + 1].astype(np.float32)
+            cache = as_contract(state.read_state(name), axes_of(name, axes), heads)
+            found[name.replace("self", "new")] = cache[:, :, place : place + 1].astype(np.float32)
         return found
 
     return run

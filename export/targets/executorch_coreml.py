@@ -76,10 +76,10 @@ def delegated(path: Path) -> dict[str, Delegated]:
         raise BundleError(f"{path} holds {len(blobs)} Core ML packages, one is expected; export it again")
     with TemporaryDirectory() as folder:
         executorchcoreml.unflatten_directory_contents(blobs[0], folder)
-        (held,) = Path(folder).iterdir()
-        methods = json.loads((held / "metadata.json").read_text(encoding="utf-8"))["methods"]
+        (package,) = Path(folder).iterdir()
+        methods = json.loads((package / "metadata.json").read_text(encoding="utf-8"))["methods"]
         return {
-            name: Delegated(Program(held / "model.mlpackage", name), method["inputNames"], method["outputNames"])
+            name: Delegated(Program(package / "model.mlpackage", name), method["inputNames"], method["outputNames"])
             for name, method in methods.items()
         }
 

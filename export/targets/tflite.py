@@ -183,13 +183,13 @@ def scopes(source: Path, four: Sequence[NDArray[np.float32]]) -> list[str]:
                 weight = subgraph.tensors[int(node.inputs[1])]
                 if weight.buffer not in known:
                     values = np.frombuffer(bytes(model.buffers[weight.buffer].data), np.float32).reshape(weight.shape)
-                    known[weight.buffer] = any(same(values, one) for one in four)
+                    known[weight.buffer] = any(is_scaled(values, matrix) for matrix in four)
                 if known[weight.buffer]:
                     found.append(subgraph.tensors[int(node.outputs[0])].name.decode())
     return found
 
 
-def same(found: NDArray[np.float32], matrix: NDArray[np.float32]) -> bool:
+def is_scaled(found: NDArray[np.float32], matrix: NDArray[np.float32]) -> bool:
     """Whether weights are a matrix; the converter may have multiplied its columns by the gains of a norm before it."""
     if found.shape != matrix.shape:
         return False
@@ -250,13 +250,13 @@ def check(path: Path, graph: str) -> None:
         raise BundleError(f"{graph} of {path.name} holds {branches[0]}; the contract's graphs don't branch")
     if not is_decoder(graph):
         return
-    weights = {str(n) for n, tensor in enumerate(subgraph.tensors) if held(model, tensor)}
+    weights = {str(n) for n, tensor in enumerate(subgraph.tensors) if is_stored(model, tensor)}
     memory = [str(item.tensorIndex) for item in found.inputs if item.name.decode().startswith("cross_")]
     products = memory_products(listed, weights, memory, PRODUCTS)
     refuse_weights(f"{graph} of {path.name}", [subgraph.tensors[int(number)].name.decode() for number in products])
 
 
-def held(model: Any, tensor: Any) -> bool:
+def is_stored(model: Any, tensor: Any) -> bool:
     """Whether a tensor's values stand in the file."""
     data = model.buffers[tensor.buffer]
     return data.data is not None and len(data.data) > 0 or bool(data.size)

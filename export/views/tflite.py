@@ -52,8 +52,8 @@ def value(model: Any, tensor: Any) -> Value:
     sizes = [] if signature is None else [int(size) if size >= 0 else "?" for size in signature]
     kind = TYPES[tensor.type]
     data = model.buffers[tensor.buffer].data
-    held = (data is not None and len(data) > 0) or bool(model.buffers[tensor.buffer].size)
-    if not held or "float" not in kind or data is None:
-        return Value(tuple(sizes), kind, held)
+    stored = (data is not None and len(data) > 0) or bool(model.buffers[tensor.buffer].size)
+    if not stored or "float" not in kind or data is None:
+        return Value(tuple(sizes), kind, stored)
     numbers = np.frombuffer(np.asarray(data, np.uint8).tobytes(), kind)
     return Value(tuple(sizes), kind, True, float(numbers.min()), float(numbers.max()))

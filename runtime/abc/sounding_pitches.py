@@ -88,16 +88,16 @@ class Alterations:
 
     def tone(self, pitch: Pitch, tied: bool) -> Tone:
         """Resolve one notehead; `tied` False for grace notes, which never continue a tie."""
-        held = self.ties.get(pitch.step) if tied else None
+        tied_alteration = self.ties.get(pitch.step) if tied else None
         if pitch.accidental:
             alter = ALTERATION[pitch.accidental]
             self.bar.setdefault(pitch.step, []).append((self.now, alter))
-        elif held is not None:
-            alter = held
+        elif tied_alteration is not None:
+            alter = tied_alteration
         else:
             before = [entry for entry in self.bar.get(pitch.step, ()) if entry[0] <= self.now]
             alter = max(reversed(before), key=lambda entry: entry[0])[1] if before else self.key.get(pitch.letter, 0)
-        return Tone(pitch.step + 7 * self.shift, alter, held == alter)
+        return Tone(pitch.step + 7 * self.shift, alter, tied_alteration == alter)
 
     def overlay(self) -> None:
         """The second voice begins at the bar line."""

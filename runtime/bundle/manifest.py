@@ -65,7 +65,7 @@ class Artifact:
     axes: dict[str, str] = field(default_factory=dict)
     cache_dtype: str = "float32"
 
-    def held(self) -> dict[str, list[str]]:
+    def graphs_by_file(self) -> dict[str, list[str]]:
         """File or folder name -> the graphs in it."""
         found: dict[str, list[str]] = {}
         for graph, name in self.files.items():
@@ -161,9 +161,9 @@ class Manifest:
         for artifact in self.artifacts:
             if artifact.target in targets and precision in (None, artifact.precision):
                 return artifact
-        held = ", ".join(f"{a.target} {a.precision}" for a in self.artifacts) or "nothing"
+        there = ", ".join(f"{a.target} {a.precision}" for a in self.artifacts) or "nothing"
         wanted = " or ".join(targets) + (f" at precision {precision!r}" if precision else "")
-        raise BundleError(f"bundle {self.name!r} holds no {wanted}; choose from {held}, or export it")
+        raise BundleError(f"bundle {self.name!r} holds no {wanted}; choose from {there}, or export it")
 
 
 @dataclass(frozen=True)

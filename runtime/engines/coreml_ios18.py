@@ -82,8 +82,8 @@ class StatesDecoder:
     def _memory(self, memory: RowsMemory, row: int) -> Values:
         """One row's cross-attention inputs as the package has them, in the widest bucket."""
         names = [*self.spec.caches("cross"), "memory_mask"]
-        one = pad_memory({name: memory.values[name][row : row + 1] for name in names}, self.spec.memory[-1])
-        return {name: as_stored(value, axes_of(name, self.spec.axes)) for name, value in one.items()}
+        widest = pad_memory({name: memory.values[name][row : row + 1] for name in names}, self.spec.memory[-1])
+        return {name: as_stored(value, axes_of(name, self.spec.axes)) for name, value in widest.items()}
 
     def _grow(self, slots: int) -> None:
         """States of this size, what is filled copied over."""

@@ -134,7 +134,7 @@ class OnnxDecoder:
     def step(self, token: Integers, position: int) -> Floats:
         """See `runtime.inference.engine.Decoder`."""
         self._make_room(position, 1)
-        return self.one.read(token, position, 1)
+        return self.step_graph.read(token, position, 1)
 
     def score(self, tokens: Integers, position: int) -> Floats:
         """See `runtime.inference.engine.Decoder`."""
@@ -150,7 +150,7 @@ class OnnxDecoder:
 
     def keep(self, rows: Integers) -> None:
         """See `runtime.inference.engine.Decoder`."""
-        if len(rows) == len(self.one.token) and np.array_equal(rows, np.arange(len(rows))):
+        if len(rows) == len(self.step_graph.token) and np.array_equal(rows, np.arange(len(rows))):
             return
         self.memory = {name: _own(value.numpy()[rows]) for name, value in self.memory.items()}
         self.caches = {name: cache[rows] for name, cache in self.caches.items()}
@@ -164,7 +164,7 @@ class OnnxDecoder:
         """A cache that holds `count` tokens more."""
         assert position == self.filled, f"position {position} after {self.filled} tokens"
         if position + count > self.slots:
-            self._resize(len(self.one.token), self.spec.slots_for(position + count))
+            self._resize(len(self.step_graph.token), self.spec.slots_for(position + count))
         self.filled = position + count
 
     def _resize(self, batch: int, slots: int) -> None:
@@ -174,7 +174,7 @@ class OnnxDecoder:
         for name, old in self.caches.items():
             caches[name][:, :, : self.filled] = old[:, :, : self.filled]
         self.caches = caches
-        self.one = Bound(self.session, self.spec, "decode", caches, self.memory)
+        self.step_graph = Bound(self.session, self.spec, "decode", caches, self.memory)
         self.several = None
 
 

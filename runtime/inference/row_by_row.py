@@ -150,13 +150,13 @@ class RowsDecoder:
 
     def _load(self, graph: str, inputs: Values, row: int) -> None:
         """What a graph's inputs lack of one row's caches and memory; what else stands there is masked."""
-        owner, held, tokens = self.engine.resident.get(graph, (None, 0, 0))
-        same = owner is self and held == row
-        new = slice(tokens if same else 0, self.filled)
+        owner, owned_row, tokens = self.engine.resident.get(graph, (None, 0, 0))
+        is_resident = owner is self and owned_row == row
+        new = slice(tokens if is_resident else 0, self.filled)
         if new.start < new.stop:
             for name, cache in self.caches.items():
                 inputs[name][0, :, new] = cache[row, :, new]
-        if same:
+        if is_resident:
             return
         inputs["memory_mask"][:] = MASKED
         for name, value in self.memory.items():

@@ -28,7 +28,7 @@ class _Player:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.held: dict[int, int] = {}  # MIDI number -> index of the note-off that a tie may still move
+        self.open_ties: dict[int, int] = {}  # MIDI number -> index of the note-off that a tie may still move
         self.now = Fraction(0)
 
     def play(self, placed: Placed) -> None:
@@ -42,11 +42,11 @@ class _Player:
                 self.sound(tone, start, start + short, tied=False)
             start += short
         end = self.now + length
-        held = dict(self.held)
+        before = dict(self.open_ties)
         for tone in placed.sounded.tones:
             number = midi_number(tone)
-            if tone.tied and number in held and self.messages[held[number]][0] == self.now:
-                self.messages[held[number]] = (end, 0, self.messages[held[number]][2])
+            if tone.tied and number in before and self.messages[before[number]][0] == self.now:
+                self.messages[before[number]] = (end, 0, self.messages[before[number]][2])
             else:
                 self.sound(tone, start, end, tied=True)
         self.now = end
@@ -55,7 +55,7 @@ class _Player:
         number = midi_number(tone)
         self.messages.append((start, 1, mido.Message("note_on", note=number, velocity=VELOCITY)))
         if tied:
-            self.held[number] = len(self.messages)
+            self.open_ties[number] = len(self.messages)
         self.messages.append((end, 0, mido.Message("note_off", note=number, velocity=0)))
 
     def meta(self, kind: str, **values: object) -> None:

@@ -90,6 +90,6 @@ def restart_peak(device: torch.device) -> bool:
     return True
 
 
-def words(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an exception says."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -72,7 +72,7 @@ def told_in_a_sentence(less: str) -> Iterator[None]:
     Raises:
         OmrError: a loading process died or found a bad line, or memory ran out.
     """
-    from ..hardware.memory import ran_out, words
+    from ..hardware.memory import first_line, ran_out
 
     try:
         yield
@@ -80,7 +80,7 @@ def told_in_a_sentence(less: str) -> Iterator[None]:
         raise from_worker(error) from error
     except (RuntimeError, MemoryError) as error:
         if ran_out(error):
-            raise OmrError(f"out of memory ({words(error)}): close other programs, or {less}") from error
+            raise OmrError(f"out of memory ({first_line(error)}): close other programs, or {less}") from error
         # The loader may find the process gone before it hears of the signal, which then is the cause.
         ends = [WORKER_ENDED.search(str(part)) for part in (error, error.__cause__, error.__context__)]
         found = next((end for end in ends if end and end[2]), ends[0])

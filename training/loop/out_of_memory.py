@@ -41,7 +41,7 @@ def within_memory(
     except Exception as error:
         if not memory.ran_out(error):
             raise
-        failure = memory.words(error)
+        failure = memory.first_line(error)
     # Out of the handler, so that no traceback holds what the step had computed.
     raise OmrError(advice(run, batches, widest, learn, failure))
 

@@ -207,14 +207,14 @@ def save(run: Run) -> Path:
     weights = weights_to_read(run)
     if run.accelerator.is_main_process:
         # A technique's own tensors aren't among the weights to read, which hold what they add up to.
-        known = {name for name, value in weights.items() if same(tensors.get(f"averages/{name}"), value)}
+        known = {name for name, value in weights.items() if is_equal(tensors.get(f"averages/{name}"), value)}
         tensors = {key: value for key, value in tensors.items() if key not in {f"averages/{name}" for name in known}}
         folder = save_checkpoint(run.folder, run.config, run.tokenizer, weights, tensors, progress)
     run.accelerator.wait_for_everyone()
     return folder
 
 
-def same(first: Tensor | None, second: Tensor) -> bool:
+def is_equal(first: Tensor | None, second: Tensor) -> bool:
     """Whether a tensor is there and equals another that lies on the CPU."""
     return first is not None and torch.equal(first.cpu(), second)
 

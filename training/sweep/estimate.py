@@ -45,7 +45,7 @@ LIKENESS: tuple[Callable[[Job], Any], ...] = (
 )
 
 
-def spelled(seconds: float | None) -> str:
+def duration_in_words(seconds: float | None) -> str:
     """`about 3.2 h`."""
     if seconds is None:
         return "not known before the first run has ended"

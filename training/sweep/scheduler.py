@@ -28,7 +28,7 @@ from training.results.page import write_page
 from training.results.runs import find_runs, read_lines
 from training.saving.checkpoint import newest
 
-from .estimate import seconds_left, spelled
+from .estimate import duration_in_words, seconds_left
 from .plan import PARENTS, Job, Sweep
 from .worker import finished
 
@@ -76,7 +76,7 @@ class Work:
             say(f"tables and figures: {page[-1]}")
         left = self.left()
         if left:
-            say(f"{len(left)} runs are left, {spelled(self.estimate())} of work: the same command goes on")
+            say(f"{len(left)} runs are left, {duration_in_words(self.estimate())} of work: the same command goes on")
         hours = sum(row["processor_seconds"] for row in self.journal()) / 3600
         finished_jobs = len(self.sweep.jobs) - len(left)
         return {
@@ -153,7 +153,7 @@ class Work:
         """Build the sweep's data set, or go on with it; `omr-data build` sees itself whether it is there."""
         if not self.sweep.data:
             return
-        options = [part for key, value in self.sweep.data.items() for part in (f"--{key}", *words(value))]
+        options = [part for key, value in self.sweep.data.items() for part in (f"--{key}", *as_list(value))]
         call = ["-m", "training.data", "build", "--out", self.sweep.dataset, *options]
         if self.process(call, "data", self.out / "logs" / "data.txt", None):
             raise OmrError(f"the data set can't be built: {last_line(self.out / 'logs' / 'data.txt')}")
@@ -165,7 +165,7 @@ class Work:
             self.failed[job.name] = f"needs {missing[0]}, which isn't finished"
             return
         number = 1 + len(self.sweep.jobs) - len(self.left())
-        say(f"{number} of {len(self.sweep.jobs)}: {job.name}; left in all: {spelled(self.estimate())}")
+        say(f"{number} of {len(self.sweep.jobs)}: {job.name}; left in all: {duration_in_words(self.estimate())}")
         config = self.out / "configs" / f"{job.name}.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
         save_config(job.config, config)
@@ -232,7 +232,7 @@ def processor_seconds(process: subprocess.Popen[bytes]) -> float | None:
     return used.ru_utime + used.ru_stime
 
 
-def words(value: Any) -> list[str]:
+def as_list(value: Any) -> list[str]:
     return [str(part) for part in value] if isinstance(value, list) else [str(value)]
 
 

@@ -92,7 +92,7 @@ def reprepared(
     return ((grey_B1HW - wanted.mean) / wanted.std).expand(-1, wanted.channels, -1, -1), valid_width_B
 
 
-def same(first: Tokenizer, second: Tokenizer) -> bool:
+def give_same_ids(first: Tokenizer, second: Tokenizer) -> bool:
     """Whether two tokenizers give the same ids; their files tell."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("first", "second")]
@@ -118,7 +118,7 @@ def lesson(config: Config, tokenizer: Tokenizer, device: torch.device, load: Loa
     """
     settings = config.technique
     loaded = load(Path(settings.teacher))
-    if not same(tokenizer, loaded.tokenizer):
+    if not give_same_ids(tokenizer, loaded.tokenizer):
         raise ConfigError(
             f"teacher {settings.teacher} has another tokenizer than data.tokenizer_id {config.data.tokenizer_id}: "
             f"set data.tokenizer_id={loaded.folder / 'tokenizer.json'}"

@@ -117,7 +117,7 @@ def with_folder(manifest: Manifest, contents: Contents, tmp_path: Path) -> Bundl
 
 def test_a_format_that_is_a_folder_is_kept_whole(with_folder: Bundle) -> None:
     artifact = with_folder.manifest.artifacts[1]
-    assert artifact.held() == {"model.package": ["encode_32", "encode_64", "decode_8"]}
+    assert artifact.graphs_by_file() == {"model.package": ["encode_32", "encode_64", "decode_8"]}
     paths = with_folder.paths(artifact)
     assert (paths["decode_8"] / "Data" / "weights.bin").read_bytes() == b"weights"
     assert {"model.package/Data/weights.bin", "model.package/Manifest.json"} <= set(with_folder.manifest.files)

@@ -82,8 +82,8 @@ def draw_many(
     out: list[Engraving | None] = []
     for staves, rng in zip(lines, rngs, strict=True):
         try:
-            one = len(staves) == 1
-            out.append(engraver.draw(staves[0], rng, clutter) if one else engraver.draw_staves(staves, rng))
+            one_staff = len(staves) == 1
+            out.append(engraver.draw(staves[0], rng, clutter) if one_staff else engraver.draw_staves(staves, rng))
         except EngraveError:
             out.append(None)
     return out

@@ -39,8 +39,8 @@ def _figure(figure: str, length: Fraction, root: int, rng: np.random.Generator) 
     out: list[Event] = []
     left, number = length, 0
     while left > 0:
-        one = next((d for d in LENGTHS if d <= min(left, unit)), Fraction(0))
-        if not one:
+        duration = next((d for d in LENGTHS if d <= min(left, unit)), Fraction(0))
+        if not duration:
             return None
         steps = {
             "whole": (root, root + 4), "chords": (root, root + 2, root + 4), "walking": (root + (number % 4),),
@@ -48,6 +48,6 @@ def _figure(figure: str, length: Fraction, root: int, rng: np.random.Generator) 
         }[figure]  # fmt: skip
         rest = rng.random() < 0.06
         pitches = () if rest else tuple(Pitch(step) for step in steps)
-        out.append(Event(pitches, one, rest="z" if rest else "", space=number % 4 == 3))
-        left, number = left - one, number + 1
+        out.append(Event(pitches, duration, rest="z" if rest else "", space=number % 4 == 3))
+        left, number = left - duration, number + 1
     return out

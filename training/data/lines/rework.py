@@ -185,12 +185,13 @@ def _voice(length: Fraction, top: int, clef: str, rng: np.random.Generator) -> l
         if not fitting:
             return []
         weights = np.array([float(d) ** 0.7 if d >= 1 else 0.25 for d in fitting])
-        one = fitting[int(rng.choice(len(fitting), p=weights / weights.sum()))]
-        lowest = CLEF_BOTTOM[clef] + (LOWEST if one >= 2 else LOWEST_FLAG)
+        duration = fitting[int(rng.choice(len(fitting), p=weights / weights.sum()))]
+        lowest = CLEF_BOTTOM[clef] + (LOWEST if duration >= 2 else LOWEST_FLAG)
         step = int(np.clip(step + rng.integers(-3, 4), lowest, top - 1))
         sign = str(rng.choice(["", "^", "_", "="], p=[0.9, 0.04, 0.03, 0.03]))
-        out.append(Event((), one, rest="z") if rng.random() < 0.1 else Event((Pitch(step, sign),), one, space=one < 1))
-        length -= one
+        note = Event((Pitch(step, sign),), duration, space=duration < 1)
+        out.append(Event((), duration, rest="z") if rng.random() < 0.1 else note)
+        length -= duration
     if not any(isinstance(item, Event) and item.pitches for item in out):
         return []
     return out if all(fits_staff(item, clef) for item in out if isinstance(item, Event)) else []
