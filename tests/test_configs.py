@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.source import ROOT
-from tests.study import PUBLISHED, STUDY, Published
+from tests.training.study import PUBLISHED, STUDY, Published
 from training.config import load_config, save_config
 from training.model.backbone import backbone_name
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import OmrError
-from tests.study import PUBLISHED, STUDY, Published
+from tests.training.study import PUBLISHED, STUDY, Published
 from training.config import full_key, keys, load_config, save_config
 from training.loading.batches import make_preparation
 from training.model.backbone import backbone_name

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.errors import run_command
 from tests.source import ROOT
-from tests.study import STUDY
+from tests.training.study import STUDY
 from training.__main__ import main
 from training.saving.checkpoint import TRAINING, WEIGHTS, newest
 

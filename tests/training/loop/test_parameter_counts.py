@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.source import ROOT
-from tests.study import PUBLISHED, Published
+from tests.training.study import PUBLISHED, Published
 from training.config import load_config
 from training.loop.parameter_counts import Counts, count_parameters, vocabulary_size
 from training.model.backbone import get_backbone

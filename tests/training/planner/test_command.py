@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import run_command
 from tests.source import ROOT
-from tests.study import STUDY
+from tests.training.study import STUDY
 from training.__main__ import main
 from training.config import Config, TechniqueConfig, load_config
 from training.loading.batches import make_preparation
