@@ -33,7 +33,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
             )  # fmt: skip
     if not table.rows:
         table.add(None)
-    table.notes.append("Decoder: everything but the encoder, the layers that join them and the column heads included.")
+    table.notes.append("Decoder: all but the encoder, so also the layers that join the two, and the column heads.")
     return [table]
 
 

@@ -33,8 +33,8 @@ def tables(groups: Sequence[Group]) -> list[Table]:
         for _, label in PRECISIONS:
             table.add(None, None, None, label)
     table.notes.append(
-        "SER change: against FP32 of the same format. Reading: one thread, greedy, the decoder's cache included, timed "
-        "once; the pictures were prepared before."
+        "SER change: compared with FP32 in the same format. Reading: one thread, greedy, with the decoder's cache, "
+        "timed once. Preparing the pictures is not included."
     )
     return [table]
 

@@ -80,8 +80,8 @@ def adapters(groups: Sequence[Group]) -> Table:
     if not table.rows:
         table.add(None)
     table.notes.append(
-        "Before: the model that the run began with, on the same pictures. Against full: seed by seed. Places: within "
-        "a backbone, as in Table 6."
+        "Before: the model that the run started from, on the same pictures. Against full: compared with full training "
+        "of the same seed. Place: among the rows of one backbone, as in Table 6."
     )
     return table
 
@@ -164,7 +164,7 @@ def fronts(
     entries = [(name, "#777777", backbone_style(name)[1]) for name in backbones]
     legend(figure, "backbone", entries, "lower")
     better = "right and down" if high else "left and down"
-    note = f"Better is {better}; the grey line joins what nothing else beats in both means."
+    note = f"Better is {better}. The grey line joins the runs that no other run beats in both."
     return Drawing(name, title, figure, note)
 
 
