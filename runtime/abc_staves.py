@@ -1,7 +1,8 @@
 """Several staves in one label: a grand staff, or the staves of a score, from top to bottom.
 
-In atoms one staff follows the other, each as `runtime.abc` writes a line, parted by `V:2`, `V:3`. In text each is a
-voice of its own with its clef; the key and meter of the first hold for all unless a staff says otherwise.
+In atoms one staff follows the other, with `V:2`, `V:3` between them; each is written as `runtime.abc` writes a line. In
+text each staff is a voice with its own clef. The key and meter of the first staff hold for all, unless a staff has
+others.
 
     K:D clef=treble
     %%score {1 2}

@@ -1,9 +1,9 @@
-"""What the column head says of each column of a picture, and how well a reading agrees with it.
+"""Compares a reading with what the column head saw in each column of the picture.
 
-The decoder writes music as it usually goes; the columns say what was drawn. A reading that lost its place, or went
-round in circles, leaves symbols of the columns unread, and names some that stand nowhere.
+The decoder tends to write music as it usually goes. The column head says what is drawn. If the decoder lost its place
+or repeated itself, its reading misses symbols that the columns show, and has symbols that they don't show.
 
-    agreement(logits, columns, tune)     # nats, 0 at best; of candidates, the one with the highest fits the picture
+    agreement(logits, columns, tune)     # nats, 0 at best; the candidate with the highest value fits best
 
 Shapes: T columns, S symbols of a reading.
 """
@@ -34,7 +34,8 @@ Classes = tuple[int, int, int]  # of symbol, staff position and duration; 0: non
 
 
 def on_staff(position: int) -> int:
-    """Class of a staff position (0 the bottom line); those beyond the outermost classes count as they do."""
+    """Class of a staff position (0 is the bottom line). Positions beyond the outermost classes get the outermost
+    one."""
     return min(max(position, -20), 28) + 21
 
 
@@ -44,9 +45,9 @@ def position_class(step: int, clef: str) -> int:
 
 
 def classes(tune: Tune, atom: Atom, clef: str) -> Classes:
-    """Classes of an atom that is a symbol of its own; zeros where another atom's column tells them. `clef` is in force.
+    """Classes of an atom that has a column of its own; zeros for one that shares another's. `clef` is the one in force.
 
-    Key signatures aside: their accidentals stand in columns of their own, where an engraver puts them.
+    Key signatures are left out, because each of their accidentals has a column, wherever an engraver puts it.
     """
     if atom.role in ("clef", "meter", "bar"):
         return SYMBOL_CLASSES.index(atom.text), 0, 0
@@ -80,7 +81,7 @@ def drawn(tune: Tune) -> Iterator[Classes]:
 
 
 def understood(columns: Mapping[str, int]) -> bool:
-    """True where a head of these widths (`IOSpec.columns`) tells the classes of this file."""
+    """Whether a head of these widths (`IOSpec.columns`) has the classes of this file."""
     return all(columns.get(name) == size for name, size in SIZES.items())
 
 
@@ -93,8 +94,8 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
         tune: the reading.
 
     Returns:
-        Nats, a sum over columns and symbols; None where the head knows other classes, or the reading has two voices,
-        whose symbols don't stand from left to right.
+        Nats, a sum over columns and symbols. None if the head has other classes, or if the reading has two voices,
+        because then the symbols aren't in order from left to right.
     """
     if not understood(columns) or any(isinstance(item, Overlay) for item in tune.items):
         return None

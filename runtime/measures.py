@@ -1,4 +1,4 @@
-"""A drawn line cut into measures, with everything that spans several notes worked out: what both writers need.
+"""Cuts a drawn line into measures and works out everything that spans several notes, for the MusicXML and MIDI writers.
 
 Beams come from ABC's spaces, slurs and ties are paired, tuplets have a beginning and an end, bar lines become
 repeats and endings of the measures beside them, and bars of rest get a length.

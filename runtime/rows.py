@@ -1,7 +1,7 @@
-"""An engine made of graphs that take one row and one bucket each: phones' formats.
+"""An engine for phones' formats, whose graphs each take one row and one size.
 
-Rows go one by one through the graph of their bucket. Each graph keeps its inputs in place, so a reading of one row
-copies nothing but its new slice; with several rows, what is filled of a row's cache is copied in before its step.
+Rows go one by one through the graph of their bucket. A graph's inputs stay in place, so a reading of one row copies
+only the new slice. With several rows, the filled part of a row's cache is copied in before its step.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Given tokens read in chunks where an engine has a graph for that, else one by one.
+"""Scores given tokens: in chunks if the engine has a graph for that, else one by one.
 
-    logits = decoder.score(tokens, position)      # as steps would give them, reading the weights less often
+    logits = decoder.score(tokens, position)      # the same as in steps, but the weights are read less often
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Canonical symbols: what a line of music says, apart from how ABC spells it.
+"""Canonical symbols: what a line of music means, independent of how ABC spells it.
 
     clef:G2  key:-2  time:6/8  note:F#4:1/8  chord:C4+E4:1/2  rest:1/4  rest:measure  multirest:8
     bar  tie  grace:D5
 
-Lengths are fractions of a whole note; pitches are sounding pitches as spelled, C4 is middle C. Readings that
-mean the same are the same: all bar lines are `bar`; clef, key and time count only where they change something
-and stand after the bar line in that order; a rest alone in its bar is `rest:measure`, and such bars in a row
-are one `multirest`.
+Lengths are fractions of a whole note. Pitches are as they sound, with their spelling; C4 is middle C. Readings with the
+same meaning have the same symbols: all bar lines are `bar`; clef, key and time count only where they change something,
+and come after the bar line in that order; a rest alone in its bar is `rest:measure`, and several such bars in a row are
+one `multirest`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many threads an engine takes where nobody says."""
+"""How many threads an engine uses by default."""
 
 from __future__ import annotations
 

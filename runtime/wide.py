@@ -1,13 +1,13 @@
-"""Strips wider than the network reads: cut where the column head sees bar lines, read in pieces, joined again.
+"""Reads strips that are wider than the network: cuts them where the column head sees bar lines, and joins the readings.
 
-Scaling a strip down until it fits would make its staff too small to read. Instead each further piece gets the
+If a strip were scaled down until it fits, its staff would be too small to read. Instead each further piece gets the
 picture of the strip's clef and key in front, so that it looks like a line of its own.
 
     strips = pieces(line, columns_of, most)       # the network reads each
     reading = joined(readings, tokenizer)         # as if it had read the whole
 
-Where a clef has changed on the way, the notes of later pieces are moved to the clef that is in force: what was read
-are places on the staff. A slur over a cut is lost; the next bar line never is.
+If the clef changed in an earlier piece, the notes of later pieces are moved to that clef, because the model read only
+their places on the staff. A slur over a cut is lost; a bar line never is.
 """
 
 from __future__ import annotations
