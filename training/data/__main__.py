@@ -33,6 +33,40 @@ def parser() -> argparse.ArgumentParser:
     commands = out.add_subparsers(dest="command", required=True)
     about = "build a data set; the same command continues one that was interrupted"
     build = commands.add_parser("build", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    add_build_options(build)
+    show = commands.add_parser("show", help="write a sheet of pictures, each with its label and the label drawn again")
+    show.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    show.add_argument("--split", default="train", help="train, val or test (default: train)")
+    show.add_argument("--degrade", default="clean", metavar="PRESET", help=DEGRADE)
+    show.add_argument("--rows", type=int, default=12, metavar="N", help="show the first N lines (default: 12)")
+    show.add_argument(
+        "-o", "--out", type=png, default=Path("contact-sheet.png"), metavar="PNG",
+        help="picture to write (default: contact-sheet.png)",
+    )  # fmt: skip
+    degradations = commands.add_parser(
+        "degradations", help="write a sheet that shows each degradation alone, at its strongest"
+    )
+    degradations.add_argument(
+        "-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG",
+        help="picture to write (default: degradations.png)",
+    )  # fmt: skip
+    tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
+    tokenizer.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    tokenizer.add_argument(
+        "--size", type=int, default=4096, help="entries of the vocabulary (default: 4096, as in the study)"
+    )
+    tokenizer.add_argument(
+        "-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON", help="file to write"
+    )
+    stats = commands.add_parser("stats", help="count sizes, symbols and origins; print them as text and as JSON")
+    stats.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    stats.add_argument("--tokenizer", type=Path, metavar="JSON", help="also count the tokens of this tokenizer.json")
+    stats.add_argument("--plot", type=png, metavar="PNG", help="also draw the figures as a picture")
+    return out
+
+
+def add_build_options(build: argparse.ArgumentParser) -> None:
+    """The options of omr-data build."""
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
     build.add_argument("--size", type=int, required=True, metavar="N", help="number of pictures, all splits together")
     build.add_argument("--seed", type=int, default=0, help="another seed makes other lines (default: 0)")
@@ -65,35 +99,6 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--address", help="address of a Ray cluster (default: RAY_ADDRESS; if neither is given, Ray is started here)"
     )
-    show = commands.add_parser("show", help="write a sheet of pictures, each with its label and the label drawn again")
-    show.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
-    show.add_argument("--split", default="train", help="train, val or test (default: train)")
-    show.add_argument("--degrade", default="clean", metavar="PRESET", help=DEGRADE)
-    show.add_argument("--rows", type=int, default=12, metavar="N", help="show the first N lines (default: 12)")
-    show.add_argument(
-        "-o", "--out", type=png, default=Path("contact-sheet.png"), metavar="PNG",
-        help="picture to write (default: contact-sheet.png)",
-    )  # fmt: skip
-    degradations = commands.add_parser(
-        "degradations", help="write a sheet that shows each degradation alone, at its strongest"
-    )
-    degradations.add_argument(
-        "-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG",
-        help="picture to write (default: degradations.png)",
-    )  # fmt: skip
-    tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
-    tokenizer.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
-    tokenizer.add_argument(
-        "--size", type=int, default=4096, help="entries of the vocabulary (default: 4096, as in the study)"
-    )
-    tokenizer.add_argument(
-        "-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON", help="file to write"
-    )
-    stats = commands.add_parser("stats", help="count sizes, symbols and origins; print them as text and as JSON")
-    stats.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
-    stats.add_argument("--tokenizer", type=Path, metavar="JSON", help="also count the tokens of this tokenizer.json")
-    stats.add_argument("--plot", type=png, metavar="PNG", help="also draw the figures as a picture")
-    return out
 
 
 def main(argv: list[str] | None = None) -> int:
