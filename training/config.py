@@ -1,8 +1,7 @@
-"""Configurations: YAML files merged in order, `key=value` overrides, into frozen dataclasses.
+"""Reads configurations: merges YAML files in order, applies `key=value` overrides, and builds frozen dataclasses.
 
-The published study's reference configuration loads as it stands; what it doesn't name has a default here.
-Values are converted by the field's type, since PyYAML reads `3e-4` as text. Unknown keys are errors that
-name the nearest key.
+The published study's reference configuration loads unchanged; what it doesn't set has a default here. Values are
+converted to the field's type, because PyYAML reads `3e-4` as text. For an unknown key the error names the nearest one.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .limits import check_number
 
 @dataclass(frozen=True)
 class ModelParams:
-    """Sizes of MusicTrOCR and what its columns learn."""
+    """Sizes of MusicTrOCR, and weights of its extra losses."""
 
     vision_model_name: str = "pocket_cnn"  # a file name in training/backbones, or the hub id of one
     pretrained: bool = True
@@ -91,7 +90,7 @@ class SchedulerConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Lines wider than a limit wait; the limit grows evenly from `start_width` to all over `steps`."""
+    """Wide lines come later: the width limit grows evenly from `start_width` until, after `steps`, all lines fit."""
 
     steps: int = 0  # 0: no curriculum
     start_width: int = 256  # px
@@ -124,7 +123,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TechniqueConfig:
-    """Which weights are trained, and how. A setting that the technique has no use for must stay as it is here."""
+    """Which weights are trained, and how. A setting that the technique doesn't use must keep its default."""
 
     name: str = "full"  # a file name in training/techniques
     rank: int = 8  # of each adapter (lora, qlora)

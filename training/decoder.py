@@ -1,9 +1,9 @@
 """The decoder: pre-norm transformer layers with SwiGLU, learned positions and cross-attention; no biases,
 untied head.
 
-It runs in three ways that must agree: `forward` reads a whole sequence at once (training); `step` one token and
-`chunk` several that are given, both with a cache that is only read: the new slices come out and the caller writes
-them (`training.evaluate`, the exported graphs, the phone).
+It runs in three ways that must agree. `forward` reads a whole sequence at once, for training. `step` reads one token
+and `chunk` several given ones, with a cache that they only read: they return the new slices, and the caller writes them
+(`training.evaluate`, the exported graphs, the phone).
 
 Shapes: B batch, N tokens, T memory positions, S cache slots, D model width, h heads, d width of a head, V
 vocabulary.

@@ -52,7 +52,8 @@ class Journal:
 
     Args:
         run: folder of the run.
-        step: last step that counts; what an interrupted run logged after it is dropped, since it comes again.
+        step: last step that counts. What an interrupted run logged after it is dropped, because it will be logged
+            again.
         config: of the run.
     """
 
@@ -108,7 +109,7 @@ class Clock:
         self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0
 
     def skip(self) -> None:
-        """What was done since the last step was no training."""
+        """Leave out the time since the last step, which wasn't training."""
         self.last = time.monotonic()
 
     def saved_now(self) -> None:

@@ -1,7 +1,7 @@
-"""What a batch costs: the tokens, and what helps to learn them (dense column labels, CTC, where to look).
+"""The losses of a batch: that of the tokens, and those that help to learn them (column labels, CTC, where to look).
 
-Each part is a sum and a count kept apart, so that accumulated batches and several processes weigh every
-token alike.
+Each part has a sum and a count, kept apart, so that every token counts the same across accumulated batches and several
+processes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Memory of this process in bytes: what it takes, its peak, and whether it ran out.
+"""Memory of this process in bytes: what is in use, the peak, and whether memory ran out.
 
-On a GPU PyTorch's allocator tells; on a CPU the system does (resident pages, Linux and macOS).
+On a GPU the figures come from PyTorch's allocator, on a CPU from the system (resident pages, Linux and macOS).
 """
 
 from __future__ import annotations

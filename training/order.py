@@ -1,7 +1,7 @@
-"""Which lines make up which batch: a pure function of the seed, the epoch and the step, so that a resumed
-run goes on exactly.
+"""Decides which lines form which batch. The order depends only on the seed, the epoch and the step, so a resumed run
+continues exactly.
 
-A batch holds lines of one width bucket: padding costs as much as music.
+A batch holds lines of one width bucket, because padding costs as much time as music.
 """
 
 from __future__ import annotations

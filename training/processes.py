@@ -1,8 +1,8 @@
-"""Several processes that train one model, started by torchrun: what they share, and what they must agree on.
+"""Lets several processes, started by torchrun, train one model: what they share, and what they must agree on.
 
-A step of P processes is the step of one process that accumulates P times as many batches: the same lines, every token
-with the same weight. Two things differ: dropout draws from a generator of each process, and the running statistics of
-batch normalisation are the mean of what the processes saw.
+A step of P processes equals the step of one process that accumulates P times as many batches: the lines are the same,
+and every token counts the same. Two things differ: each process draws its own dropout, and the running statistics of
+batch normalisation are the mean over the processes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run tells about itself besides its log: `run.json`, written when it begins and completed when it ends.
+"""Writes `run.json`, the record of a run beside its log, when the run begins, and completes it when it ends.
 
 `omr-train results` makes its tables from it: parameters, machine, data, tool versions, and where the memory went.
 """

@@ -1,4 +1,4 @@
-"""The log of a run for Weights & Biases, if `training.wandb` names a project."""
+"""Sends the log of a run to Weights & Biases, if `training.wandb` names a project."""
 
 from __future__ import annotations
 

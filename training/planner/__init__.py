@@ -1,9 +1,9 @@
-"""How much memory training takes, told before it is started.
+"""Tells how much memory training takes, before it starts.
 
 sizes.py      what is asked: picture, tokens, lines of a batch, precision, GB; and what may be asked
 ledger.py     books every tensor's bytes while a step runs
 rehearsal.py  runs the real step of `training.loop` on tensors without content, and returns the peak by part
-gpu.py        what a GPU computes otherwise than a CPU, where it takes memory
+gpu.py        what takes memory because a GPU computes differently from a CPU
 advice.py     what fits, and what to change
 tiers.py      the study's decision tree
 command.py    `omr-train plan`

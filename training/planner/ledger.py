@@ -1,8 +1,8 @@
-"""Books the bytes of every tensor that lives while PyTorch runs, and keeps the account of the fullest moment.
+"""Counts the bytes of all tensors that exist while PyTorch runs, and keeps the account of the fullest moment.
 
-It stands below autograd, so it sees what the forward pass, the backward pass and the optimizer allocate, whatever
-Python code asked for it. A storage is booked once, however many tensors look at it, and written off when the last of
-them is gone. What kernels allocate inside themselves and free again is not seen.
+It works below autograd, so it sees everything that the forward pass, the backward pass and the optimizer allocate. A
+storage is counted once, however many tensors share it, until the last of them is gone. What kernels allocate and free
+internally isn't seen.
 """
 
 from __future__ import annotations

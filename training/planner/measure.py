@@ -1,4 +1,5 @@
-"""The peak of real steps, to check what is planned: on a CPU by PyTorch's profiler, on a GPU by its allocator."""
+"""Measures the peak of real steps, to check the plans: on a CPU with PyTorch's profiler, on a GPU with its
+allocator."""
 
 from __future__ import annotations
 

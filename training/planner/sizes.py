@@ -1,6 +1,6 @@
-"""What a plan is asked for, and what may be asked.
+"""The sizes that a plan is for, and the values they may have.
 
-Without other wishes a plan is for the batch that takes most: the widest bucket, and labels as long as the model holds.
+By default a plan is for the largest batch: the widest bucket, and labels as long as the model can hold.
 """
 
 from __future__ import annotations

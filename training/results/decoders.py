@@ -1,4 +1,5 @@
-"""Decoders of several sizes on one encoder: the study keeps its decoder fixed, and names that as a limit (Table 15)."""
+"""Compares decoders of several sizes on one encoder. The study keeps its decoder fixed and names that as a limit (Table
+15)."""
 
 from __future__ import annotations
 

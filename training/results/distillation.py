@@ -1,4 +1,4 @@
-"""Table 10: a teacher, and its student with and without it."""
+"""Table 10: a teacher, and its student trained with and without it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
 
 
 def tier(number: int, limit: int, groups: Sequence[Group]) -> Table:
-    """For each backbone, what reads best of the runs whose measured peak fits."""
+    """For each backbone, the best-reading run whose measured peak fits."""
     table = Table(
         f"table-{number}",
         f"Table {number}: training with {limit} GB of GPU memory",

@@ -1,6 +1,6 @@
-"""All tables and figures as one page of Markdown, and each as a CSV or PNG file of its own.
+"""Writes all tables and figures as one page of Markdown, and each as a CSV or PNG file.
 
-The page begins with what the runs are and what they are not, from their configurations.
+The page begins with what the runs are and how they differ from the study's, taken from their configurations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .runs import Run
 from .table import Table, listed
 
 FAMILIES = (backbones, techniques, distillation, quantisation, memory, decoders)
-# Settings that figures hang on; what STUDY doesn't name has the study's value by default.
+# Settings that change the figures. What STUDY doesn't set has the study's value by default.
 TOLD = {
     "data.img_height": "pictures {} px high",
     "data.tokenizer_id": "tokens: {}",
@@ -82,7 +82,7 @@ def number(name: str) -> int:
 
 
 def heading(runs: Sequence[Run]) -> str:
-    """What the runs are, and what they are not."""
+    """Says what the runs are, and how they differ from the study's."""
     gpu = {run.on_gpu for run in runs}
     where = "on a CPU" if gpu == {False} else "on a GPU" if gpu == {True} else "on CPUs and GPUs"
     seeds = {(group.backbone, group.technique, group.degrade): len(group.runs) for group in group_runs(runs)}
@@ -123,7 +123,7 @@ def data_sets(runs: Sequence[Run]) -> list[str]:
 
 
 def not_the_study(runs: Sequence[Run]) -> str:
-    """In which settings the runs differ from the published study's."""
+    """Says in which settings the runs differ from the published study's."""
     study, given = flat_settings(STUDY), [flat_settings(run.config) for run in runs]
     apart = [
         said.format(listed([plain(settings[key]) for settings in given]))

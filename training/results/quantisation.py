@@ -1,4 +1,4 @@
-"""Table 11: what fewer bits cost, from the rows that `omr-export --lines` leaves in a run's folder."""
+"""Table 11: what fewer bits cost, from the rows that `omr-export --lines` adds to a run's folder."""
 
 from __future__ import annotations
 

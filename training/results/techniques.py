@@ -1,4 +1,4 @@
-"""Tables 8 and 9, Figures 21 and 22: ways of fine-tuning, each set of them from the same beginning."""
+"""Tables 8 and 9, Figures 21 and 22: compares techniques of fine-tuning that started from the same weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
 
 
 def same_beginning(groups: Sequence[Group]) -> list[list[Group]]:
-    """Sets of groups that differ by their technique and its learning rate alone; where nothing is adapted, none."""
+    """Sets of groups that differ only in technique and learning rate; none if nothing is fine-tuned."""
     sets: list[list[Group]] = []
     for group in groups:
         if group.technique == "distill":

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685) beside dense layers, through peft.
+"""Adds low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685) to dense layers, with peft.
 
 A layer with the weight W computes (W + alpha / rank * B A) x; W stays, A and B are trained. B begins at 0.
 """
@@ -35,7 +35,7 @@ def check(settings: TechniqueConfig) -> None:
 
 
 def import_peft() -> Any:
-    """peft, which imports torchvision and bitsandbytes on its way.
+    """Import peft, which imports torchvision and bitsandbytes.
 
     bitsandbytes 0.50 complains about a kernel that it would fetch from the hub and that nothing here calls.
     """
@@ -59,9 +59,9 @@ def dense(module: nn.Module) -> bool:
 
 
 def add_adapters(model: MusicTrOCR, config: Config) -> str:
-    """Put adapters beside the dense layers of the encoder or of the whole model, and freeze what they stand beside.
+    """Add adapters to the dense layers of the encoder or of the whole model, and freeze these layers.
 
-    Where only the encoder has adapters, the rest is trained whole.
+    If only the encoder has adapters, all other weights are trained.
 
     Returns:
         What was done, in words.
@@ -106,7 +106,7 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def merged(model: nn.Module) -> dict[str, Tensor]:
-    """See `Technique.merged`: each adapter's product is added to the weight it stands beside."""
+    """See `Technique.merged`: each adapter's product is added to the weight of its layer."""
     weights = dict(model.state_dict())
     for name, layer in adapted_layers(model).items():
         for inside in [inside for inside in weights if inside.startswith(f"{name}.")]:
