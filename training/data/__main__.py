@@ -1,4 +1,4 @@
-"""omr-data: build, show and describe data sets."""
+"""`omr-data`: builds data sets and shows what is in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where abcm2ps drew the symbols of a line.
+"""Finds where abcm2ps drew the symbols of a line.
 
 With `-A` its SVG holds an `<abc type= row= col= x= .. />` after the glyphs of each symbol: N note or chord, R rest,
 Z bars of rest, g grace note, B bar line, c clef, K key, M meter; the column is that of the source text (8.14). The

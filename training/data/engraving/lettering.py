@@ -1,4 +1,4 @@
-"""Words on a picture, in fonts that come with the packages we need anyway, so that every machine draws the same.
+"""Draws words on a picture, in fonts that come with packages we need anyway, so that every machine draws the same.
 
 resvg would take whatever fonts a system has. Liberation Serif comes with Verovio (WOFF2 in a style sheet), Aileron with
 Pillow.

@@ -1,7 +1,8 @@
-"""A line as LilyPond's own language (2.24).
+"""Writes a line in LilyPond's own language (2.24).
 
-Not through MusicXML: musicxml2ly draws accidentals where it thinks they are needed, ours stand where the label has
-them. Only forced ones (`!`) are drawn, beams are written out, and every bar is as long as what it holds.
+We don't go through MusicXML, because musicxml2ly draws accidentals where it thinks they are needed, and ours must be
+where the label has them. Only forced accidentals (`!`) are drawn, beams are written out, and every bar is as long as
+its content.
 """
 
 from __future__ import annotations

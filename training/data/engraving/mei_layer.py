@@ -1,4 +1,4 @@
-"""One voice of one bar as MEI: events nested in tuplets and beams, with an id on everything that has a place."""
+"""Writes one voice of one bar as MEI: events nested in tuplets and beams, with an id on everything that has a place."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _note(pitch: Pitch, name: str, attributes: str, inside: str = "") -> str:
 def _graces_of(pair: Pair, style: LayerStyle) -> str:
     """Grace notes of an event that begins a beam, which stand before it.
 
-    Inside, Verovio 6.4 draws a single one without its flag.
+    Inside the beam, Verovio 6.4 draws a single grace note without its flag.
     """
     index, event = pair
     return "" if event.rest else _graces(f"{style.prefix}{index}", event)

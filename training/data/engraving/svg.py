@@ -1,4 +1,5 @@
-"""Engravers' SVG as pictures; where the engraver says how its staff lies, at our size without the staff finder."""
+"""Turns an engraver's SVG into a picture. If the engraver says where its staff is, scales it to our size without the
+staff finder."""
 
 from __future__ import annotations
 
@@ -109,7 +110,7 @@ def whole_line(
 def without_hairlines(svg: str) -> str:
     """Verovio's SVG (6.4) drawn in two thirds of the time.
 
-    Its style sheet strokes every shape, so that each glyph also gets an outline of a hundredth of a pixel; here only
-    the shapes that say how thick their line is are stroked.
+    Verovio's style sheet strokes every shape, so each glyph also gets an outline of a hundredth of a pixel. Here only
+    shapes that give their line a width are stroked.
     """
     return HAIRLINES.sub("", svg).replace(' stroke-width="', ' stroke="currentColor" stroke-width="')

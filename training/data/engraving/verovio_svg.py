@@ -1,4 +1,4 @@
-"""What Verovio's SVG says of itself: where symbols, staff lines and words stand, in the SVG's units."""
+"""Reads from Verovio's SVG where symbols, staff lines and words are, in the SVG's units."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Wider notation made from a simple line: other tuplets, bars of rest, endings, changes, a second voice.
+"""Adds rarer notation to a simple line: other tuplets, bars of rest, endings, changes, a second voice.
 
-Each function takes a line and returns one that is valid notation again, or the same line where it doesn't fit.
+Each function takes a line and returns one that is valid notation again, or the same line if the change doesn't fit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Moving notes on the staff so that what results is valid notation."""
+"""Moves notes on the staff; the result is valid notation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a tune is in scope: `broaden` for the whole notation, `simplify` for one simple voice."""
+"""Keeps what is in scope of a tune: `broaden` for the whole notation, `simplify` for one simple voice."""
 
 from __future__ import annotations
 

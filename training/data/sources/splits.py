@@ -1,8 +1,8 @@
-"""Which tune stands in which split: versions of one tune share a split, and no split quotes another.
+"""Decides which split each tune is in: versions of one tune share a split, and no split quotes another.
 
-Near-duplicates are clustered by the interval 8-grams they share, transposed or not, and a tune's split follows the hash
-of its cluster's name. `join_splits` adds tunes later without moving those that have their place: weights that were
-trained on the first ones may be trained on.
+Near-duplicates, transposed or not, are clustered by the interval 8-grams they share. A tune's split follows from the
+hash of its cluster's name. `join_splits` adds tunes later without moving the first ones, so that weights trained on the
+first ones can be trained further.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def without_quotations(sources: list[Source]) -> list[Source]:
 def join_splits(placed: list[Source], added: Iterable[Source]) -> list[Source]:
     """Add tunes to those that have their split.
 
-    The lines of a piece go where a version of one of them is; a piece with versions in two splits, or that quotes
-    another split, is left out.
+    All lines of a piece go to the split that has a version of one of them. A piece is left out if it has versions in
+    two splits, or quotes another split.
     """
     holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
     sizes, out = [], list(placed)

@@ -1,4 +1,4 @@
-"""Straight moves of places: what a 3x3 matrix does, there and back."""
+"""Moves points by a 3x3 matrix, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""abcm2ps (Debian packages `abcm2ps` and `fonts-urw-base35`): its own layout and glyphs, with the places of symbols."""
+"""abcm2ps (Debian packages `abcm2ps` and `fonts-urw-base35`): its own layout and glyphs, and the places of symbols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LilyPond 2.24 (Debian package `lilypond`): the look of much free sheet music, held out. Draws a shard in one run."""
+"""LilyPond 2.24 (Debian package `lilypond`): draws much free sheet music, held out. Draws a shard in one run."""
 
 from __future__ import annotations
 

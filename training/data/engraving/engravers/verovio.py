@@ -1,4 +1,4 @@
-"""Verovio, with four of its five music fonts; the fifth (Gootville) is the engraver `verovio_gootville`, held out."""
+"""Verovio with four of its five music fonts. The fifth (Gootville) is held out, as the engraver `verovio_gootville`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Measures of a staff as one line: ties and slurs paired, accidentals as printed, changes and bar lines between."""
+"""Joins measures of a staff into one line: pairs ties and slurs, keeps accidentals as printed, adds changes and bar
+lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A MusicXML part as the measures of its staves: every note at its moment, every change and bar line at its place."""
+"""Reads a MusicXML part as measures of its staves: every note at its moment, every change and bar line at its place."""
 
 from __future__ import annotations
 
