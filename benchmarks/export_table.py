@@ -1,4 +1,4 @@
-"""Exports every model to every format and measures each, the long way to the table in docs/export/figures.md.
+"""Exports every model to every format and measures each, for the table in docs/export/figures.md.
 
     make setup-phones
     make export-table                                                         # hours; it goes on where it stopped

@@ -1,4 +1,4 @@
-"""Planned memory against measured memory: every backbone with every technique, or some of them.
+"""Compares planned with measured memory, for every backbone with every technique, or for some of them.
 
     python benchmarks/memory.py                                  # on a CPU: 2 lines of 224 x 448 px; 10 minutes
     python benchmarks/memory.py --backbones resnet50 --techniques full lora

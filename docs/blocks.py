@@ -57,7 +57,7 @@ def title(address: str) -> str:
     _, _, host, *path = address.split("/")
     if path[-2:-1] in (["issues"], ["pull"]):
         return f"{path[-3]} #{path[-1]}"
-    site = path[1] if host == "github.com" else host
+    site = path[1] if host == "github.com" else path[0] if host.endswith("github.io") else host
     words = path[-1].removesuffix(".html").removesuffix(".md").replace("-", " ").replace("_", " ")
     return f"{site}: {words}"
 

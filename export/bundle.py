@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: convert, check against PyTorch, then write everything or nothing."""
+"""Turns a checkpoint into a bundle: converts it, checks it against PyTorch, then writes everything or nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 
 def open_checkpoint(path: Path | None) -> Loaded:
-    """A checkpoint or run; without a path the shipped one, which is said.
+    """Open a checkpoint or run; without a path, the shipped one (and say so).
 
     Raises:
         OmrError: there is none, or it is damaged.
@@ -119,7 +119,7 @@ def export_bundle(
 
 
 def refuse_other_folder(out: Path) -> None:
-    """Minutes of work should not end in a folder that must not be replaced.
+    """Refuse a folder that must not be replaced, before minutes of work.
 
     Raises:
         BundleError: `out` holds something that is no bundle.

@@ -1,6 +1,8 @@
-"""Lines that a precision is chosen or calibrated on: engraved from a seed of their own, not those it is judged on.
+"""Lines for choosing or calibrating a precision. They have their own seed, and aren't the lines that the result is
+judged on.
 
-Invented, so that no tune of any split is in them, in the whole notation, every third one through a phone's camera.
+They are invented, so they hold no tune of any split. They have the whole notation, and every third one is as a phone's
+camera sees it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ STRIDE = 16  # tokens
 
 @dataclass(frozen=True)
 class Calibration:
-    """A checkpoint and its calibration lines; what is made of them is made when it is first asked for."""
+    """A checkpoint and its calibration lines. Everything is computed when it is first asked for."""
 
     loaded: Loaded
 

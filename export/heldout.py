@@ -1,10 +1,11 @@
-"""200 lines shipped with the project that neither training nor calibration has seen: what an exported model is tried
-on before it is written.
+"""200 lines that come with the project, and that neither training nor calibration has seen. An exported model reads
+them before it is written.
 
-Engraved from tunes of the test split, one bar to eight, the whole notation with clutter beside it: 150 clean ones and
-50 through a phone's camera, as `omr-data build --mix heldout` makes them. Longer ones than `LONGEST` are left out: the
-reader cuts those, and a model that reads them whole may go round in circles, which says nothing of its precision.
-Stored 96 px high and not prepared, so they suit every checkpoint. `heldout.parquet` is made again by
+They are engraved from tunes of the test split, with one to eight bars, the whole notation, and clutter: 150 clean ones
+and 50 as a phone's camera sees them, as `omr-data build --mix heldout` makes them. Lines longer than `LONGEST` are left
+out, because the reader cuts those; a model that reads them whole may repeat itself, which says nothing about a
+precision. They are stored 96 px high and not prepared, so they suit every checkpoint. To make `heldout.parquet` again,
+run
 
     python -m export.heldout
 """

@@ -1,4 +1,4 @@
-"""What a bundle holds, as tables."""
+"""Shows what is in a bundle, as tables."""
 
 from __future__ import annotations
 

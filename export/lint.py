@@ -1,7 +1,7 @@
-"""Does a bundle hold what is known to fail or to be slow where it shall run? Every rule of `export/rules/`, each graph.
+"""Looks in a bundle for what is known to fail or to be slow: applies every rule in `export/rules/` to every graph.
 
-A finding is an error where the artifact claims to run in the rule's place, and a warning elsewhere: a graph for the
-CPU need not suit the Neural Engine. What can't be seen is a finding, too: a rule that wasn't applied hasn't passed.
+A finding is an error if the artifact claims to run in the rule's place, else a warning: a graph for the CPU need not
+suit the Neural Engine. If a rule can't see what it needs, that is a finding, too, because the rule hasn't passed.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def apply(name: str, rule: Rule, view: GraphView, artifact: Artifact, runs_on: t
 
 
 def unseen(view: GraphView) -> dict[str, str]:
-    """What can't be seen of a graph; activations of one in half precision should have been measured."""
+    """What can't be seen of a graph. If it computes in half precision, its activations should have been measured."""
     missing = {HEADROOM: "no headroom in the manifest"} if view.half and view.headroom is None else {}
     return missing | view.not_seen()
 

@@ -1,4 +1,5 @@
-"""What a Core ML function keeps between its runs, for `export.mil`: `coremltools.models.model.MLState` in numpy."""
+"""States, which a Core ML function keeps between its runs, for `export.mil`: `coremltools.models.model.MLState` in
+numpy."""
 
 from __future__ import annotations
 

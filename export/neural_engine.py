@@ -1,8 +1,8 @@
-"""The contract's graphs laid out for Apple's Neural Engine: the same weights, other shapes.
+"""Lays out the contract's graphs for Apple's Neural Engine: the same weights in other shapes.
 
-The Neural Engine works on [B, C, 1, S]: channels first, what is many in number last. So linear maps are convolutions of
-1x1, each head's attention is computed by itself, and keys and values cross the border as the two products of attention
-take them (`runtime.axes.NEURAL_ENGINE`): nothing large is transposed, neither in the graph nor by the host.
+The Neural Engine works on [B, C, 1, S]: channels first, and the long axis last. So linear maps are 1x1 convolutions,
+and each head's attention is computed by itself. Keys and values go in and come out as the two products of attention
+take them (`runtime.axes.NEURAL_ENGINE`), so nothing large is transposed, neither in the graph nor by the host.
 
 Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
 https://machinelearning.apple.com/research/neural-engine-transformers); linear maps split at 1,024 outputs as in

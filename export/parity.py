@@ -1,10 +1,10 @@
-"""Does an exported model compute what PyTorch computes? Measured before anything is written.
+"""Measures whether an exported model computes what PyTorch computes, before anything is written.
 
-fp32 and fp16 must agree to rounding: each output at several widths and cache sizes (at all, where each has a graph of
-its own), and readings with a cache against PyTorch's whole-sequence pass without one. Other precisions must choose the
-same token at MIN_TOP1 of 100 positions, given the same tokens before. Every precision must read a line alone as in a
-batch. Graphs that take several given tokens at once must agree as those of one do. A trained model's artifacts also
-read held-out lines (`export.trial`), with bounds on what differs.
+fp32 and fp16 must agree up to rounding. Compared are each output at several widths and cache sizes (at all sizes that
+have their own graph), and readings with a cache with PyTorch's whole-sequence pass without one. Other precisions must
+predict the same token at MIN_TOP1 of 100 positions, given the same tokens before. Every precision must read a line
+alone as in a batch. Graphs for several given tokens must meet the same limits. A trained model's artifacts also read
+held-out lines (`export.trial`), with limits on the difference.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def compared(expected: Sequence[Floats], found: Sequence[Floats]) -> dict[str, A
 
 
 def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
-    """What keeps an artifact from being written, in words."""
+    """Reasons why an artifact must not be written, in words."""
     decode = numerics["decode"]
     least_psnr, least_top1 = LEAST.get(precision, (0.0, MIN_TOP1_FOUR if precision in ("int4", "mixed") else MIN_TOP1))
     if "psnr_db" not in decode:
@@ -304,7 +304,7 @@ def measure(
 
 
 def unmeasured(target: Target, files: Mapping[str, Path]) -> dict[str, Any]:
-    """What stands in the place of figures where nothing here can run the graphs: that, and what they consist of.
+    """Replaces figures if nothing here can run the graphs: says so, and what they consist of.
 
     Returns:
         By kind of graph: `numerics`, the words "not executed here"; `delegate`, what runs them; `outside`, operators

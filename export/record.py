@@ -1,5 +1,5 @@
-"""What quantisation costs, kept with the run that was exported: `quantisation.jsonl`, an object for each artifact and
-export with `--lines`. `omr-train results` makes the study's Table 11 of it.
+"""Records what quantisation costs with the run that was exported: `quantisation.jsonl` gets an object for each artifact
+and each export with `--lines`. `omr-train results` makes the study's Table 11 from it.
 
     target, precision          of the artifact
     ser, ser_pytorch           symbol error rates over tokens, percent

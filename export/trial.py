@@ -1,5 +1,5 @@
-"""How well an artifact reads lines with labels, beside PyTorch on the same batches: those shipped with the project, or
-a data set's.
+"""Compares how well an artifact and PyTorch read the same labelled lines: those that come with the project, or a data
+set's.
 """
 
 from __future__ import annotations

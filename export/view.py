@@ -1,7 +1,7 @@
-"""A graph as the rules of `omr-export lint` see it, whatever its format: operators, values, constants.
+"""A graph as lint rules see it, in the same form for all formats: operators, values, constants.
 
-Each format has a file in `export/views/` that makes it. What can't be seen (the inside of a delegate's part, a shape
-that isn't known) is named in `unseen`, so that a rule says "not looked at" instead of passing.
+Each format has a file in `export/views/` that makes this form. What can't be seen (the inside of a delegate's part, an
+unknown shape) is named in `unseen`, so that a rule says "not looked at" instead of passing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Size = int | str  # a name where the axis is variable
 
 
 def kind_of_operator(own: str) -> str:
-    """The neutral kind of an operator's own name: `softmax` of `SOFTMAX` and of `Softmax`."""
+    """The neutral kind for an operator's own name: `softmax` for `SOFTMAX` and for `Softmax`."""
     return NEUTRAL.get(own, own)
 
 

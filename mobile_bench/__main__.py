@@ -1,4 +1,4 @@
-"""`omr-bench`: how fast a bundle reads, and where.
+"""`omr-bench`: times how fast a bundle reads on a device.
 
 omr-bench run [BUNDLE ...] [--device NAME ...] [--out DIR]
 omr-bench compare A B     report DIR     devices
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """omr-bench run: a file a bundle and device, a table, one line of JSON."""
+    """omr-bench run: writes a file for each bundle and device, prints a table and one line of JSON."""
     if args.runs < LEAST_RUNS:
         raise InputError(f"--runs is {args.runs}; fewer than {LEAST_RUNS} make no 90th percentile")
     if min(args.threads) < 1:

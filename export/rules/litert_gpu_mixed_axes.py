@@ -1,4 +1,5 @@
-"""Sums and products of values whose axes LiteRT's GPU delegate aligns otherwise come out wrong there."""
+"""LiteRT's GPU delegate computes some sums and products of values with different numbers of axes wrongly, because it
+aligns axes in its own way."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Fused attention gives other numbers on iOS 26's Neural Engine; products and softmax don't."""
+"""iOS 26's Neural Engine computes fused attention inexactly, but products and softmax right."""
 
 from export.rule import NEURAL_ENGINE, Rule, of_kinds
 

@@ -1,8 +1,8 @@
-"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32, fp16 and
+"""ExecuTorch with XNNPACK: one `.pte` for each precision, with a method for each width and cache size; fp32, fp16 and
 fewer bits.
 
-The methods share their weights. XNNPACK's part of a program is opaque, so the contract is checked before it is
-lowered.
+The methods share their weights. XNNPACK's part of a program can't be inspected, so the contract is checked before the
+program is lowered.
 """
 
 from __future__ import annotations

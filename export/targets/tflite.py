@@ -1,7 +1,8 @@
-"""TFLite through litert-torch: a file for each precision, in it a signature for each width and cache size.
+"""TFLite, for LiteRT: one file for each precision, with a signature for each width and cache size; fp32, fp16 and fewer
+bits.
 
-The signatures share their weights, so a bucket more costs kilobytes. Whole numbers are 32 bits wide, which phones'
-delegates want.
+The signatures share their weights, so another bucket costs only kilobytes. Integers have 32 bits, as phones' delegates
+want.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def convert(
 def fold_gains(decoder: Decoder) -> None:
     """Multiply the gains of norms into the matrices that read them.
 
-    The converter does so for several tokens at once and not for one, and then the two graphs share no such matrix.
+    The converter does this for several tokens at once and not for one, and then the two graphs couldn't share these
+    matrices.
     """
     readers = [(decoder.norm, [decoder.head])]
     for layer in decoder.layers:

@@ -1,1 +1,1 @@
-"""One format a file: how a graph of it becomes an `export.view.GraphView`."""
+"""Turns a graph of each format into an `export.view.GraphView`, one file for each format."""

@@ -1,4 +1,4 @@
-"""ExecuTorch: the instructions of a method. What a delegate runs can't be seen, and is said to be unseen."""
+"""ExecuTorch: the instructions of a method. What a delegate runs can't be seen and is reported as unseen."""
 
 from __future__ import annotations
 
