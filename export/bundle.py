@@ -34,7 +34,7 @@ from .record import record
 from .target import CALIBRATED, TARGETS, Target, size_of
 
 SELF_TEST = "self_test.png"
-SELF_TEST_LINE = 2  # of the probe's lines: three bars, not degraded
+SELF_TEST_LINE = 2  # which of the probe's lines: three bars, not degraded
 SELF_TEST_TOKENS = 128
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "coremltools", "numpy", "omr-in-a-phone")
 

@@ -28,7 +28,7 @@ from .sensitivity import Given, bits_by_matrix
 from .target import Arrays
 
 SPLIT = "train"
-RECIPES = {  # lines of each; of seeds that no other data set has
+RECIPES = {  # how many lines of each; their seeds are used nowhere else
     Recipe(32, 6003, mix="invented", splits=(SPLIT,)): 32,
     Recipe(16, 6004, mix="invented", splits=(SPLIT,), degrade="phone"): 16,
 }

@@ -27,7 +27,7 @@ from training.data.sources.corpus import load_sources
 FILE = Path(__file__).with_name("heldout.parquet")
 SPLIT = "test"
 LONGEST = 2000  # px; `pocket`'s widest bucket is 2,048 px
-RECIPES = {  # lines to take of each; of seeds that no other data set has
+RECIPES = {  # how many lines of each; their seeds are used nowhere else
     Recipe(160, 6001, mix="heldout", splits=(SPLIT,)): 150,
     Recipe(55, 6002, mix="heldout", splits=(SPLIT,), degrade="phone"): 50,
 }

@@ -195,7 +195,7 @@ class Chunk(Step):
         hidden_BS1N = hidden_BS[:, :, None, None].repeat(1, 1, 1, token.shape[1])
         among_BN1N = (order_N[:, None] > order_N).float()[None, :, None].repeat(len(token), 1, 1, 1) * MASKED
         free_BS1N = torch.cat([hidden_BS1N, among_BN1N], dim=1)
-        # What fills a chunk up may stand beyond the last position there is.
+        # Padding of a chunk may be beyond the last position.
         position_BN = (position[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
         x_BND: Tensor = self.tokens(token) + self.positions(position_BN)
         x_BD1N, new = x_BND.transpose(1, 2)[:, :, None], list[Tensor]()

@@ -33,20 +33,20 @@ from .target import TARGETS, Arrays, Run, Target
 
 MIN_PSNR = 80.0  # dB; rounding gives 100 to 140, a wrong constant under 40
 MIN_TOP1 = 90.0  # percent of the tokens
-# By precision, where more is asked for than MIN_TOP1: dB of every output, percent of the tokens.
+# Stricter limits for some precisions: dB of every output, percent of the tokens.
 LEAST = {"fp32": (MIN_PSNR, MIN_TOP1), "fp16": (40.0, 99.0)}
 MIN_TOP1_FOUR = 50.0  # percent, with weights of 4 bits: random ones agree on 65 to 75
-# Of a trained model on the shipped lines, by precision: percent of the lines read as PyTorch does; points of symbol
-# error rate that it may read worse. int4 is written as it is, with its figures.
+# For trained models, on the shipped lines, by precision: percent of the lines that must read as in PyTorch, and points
+# that the symbol error rate may be worse. int4 has no limit; its figures are only reported.
 LEAST_EQUAL = {"fp32": 100.0, "fp16": 99.0}
 MOST_WORSE = {"fp32": 0.0, "fp16": 0.1, "int8": 0.3, "int8_static": 0.3, "mixed": 0.5}
-# Without held-out lines, as random weights are: encoders of 50 layers with random weights make much of small
-# differences (int8 weights leave 28 dB in ResNet-50), so a decoder is judged with PyTorch's memory, encoders by dB.
+# For models with random weights, which read no held-out lines. Random encoders of 50 layers amplify small differences
+# (int8 weights leave 28 dB in ResNet-50), so a decoder gets PyTorch's memory, and encoders are judged by dB.
 LEAST_RANDOM = {"int8": 20.0, "int8_static": 10.0}
 MOST_APART = 5.0  # percent of the tokens: chunks against steps, whose rounding differs
 MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
 NOT_EXECUTED = "not executed here"
-REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
+REGRET = 1e-3  # how far below the highest logit a choice of fp32 may be: rounding may decide a tie
 MOST_TOKENS = 96  # of each reading
 
 Rows = list[list[int]]

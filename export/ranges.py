@@ -38,7 +38,7 @@ from .target import Target
 
 HIGHEST = 65504.0  # of half precision
 SMALLEST = 2.0**-24
-LEAST_BITS = 1.0  # of headroom; six lines are few, and another may go a little higher
+LEAST_BITS = 1.0  # of headroom: six lines are few, and another may go a little higher
 NAMED = 8  # operators in the manifest
 MASK = (-12500.0, -7500.0)
 SQUARE = "square of"  # a layer norm
@@ -71,7 +71,7 @@ class Ranges(TorchDispatchMode):
         self.variances: dict[str, float] = {}
         self.within: list[str] = []
         self.last = ""
-        self.waiting: tuple[str, Tensor] | None = None  # a convolution's result, until what follows is known
+        self.waiting: tuple[str, Tensor] | None = None  # a convolution's result, until we know what follows it
 
     @contextmanager
     def looking(self) -> Iterator[Ranges]:

@@ -27,9 +27,9 @@ from .lines import Pictures, by_bucket
 from .parity import Rows, read, uncached
 from .reference import TorchEngine
 
-LEARNT = 80.0  # percent of the next tokens, given those before, that a trained model knows in the first lines,
-FIRST = 16  # which are so many
-TRAINED = 20.0  # percent; symbol error rate on the shipped lines under which a model counts as trained
+LEARNT = 80.0  # a trained model predicts so many percent of the next tokens in the first lines,
+FIRST = 16  # so many lines,
+TRAINED = 20.0  # and has a symbol error rate under so many percent on the shipped lines
 
 
 @dataclass(frozen=True)

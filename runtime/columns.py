@@ -26,9 +26,10 @@ POSITION_CLASSES = ("none", *(str(n) for n in range(-20, 29)))
 DURATION_CLASSES = ("none", *(str(d) for d in DURATIONS))
 DURATION_CLASS = {duration: number for number, duration in enumerate(DURATIONS, 1)}
 SIZES = {"symbol": len(SYMBOL_CLASSES), "staff_position": len(POSITION_CLASSES), "duration": len(DURATION_CLASSES)}
-# Key signatures are several columns with one atom; an alignment may pass over them as over empty paper.
+# A key signature is one atom with several columns. An alignment may skip them like empty paper.
 PASSED = [SYMBOL_CLASSES.index(name) for name in ("none", "key_sharp", "key_flat")]
-WORST = -12.0  # nats that one column or one symbol without a column can cost: a head that is sure may still be wrong
+WORST = -12.0  # nats that one column, or one symbol without a column, can cost at most: a confident head may still be
+# wrong
 
 Classes = tuple[int, int, int]  # of symbol, staff position and duration; 0: none
 
@@ -64,7 +65,7 @@ def classes(tune: Tune, atom: Atom, clef: str) -> Classes:
     if atom.role == "grace" and atom.text not in SYMBOL_CLASSES:
         grace = item.graces[atom.part]
         return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, clef), 0
-    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # of a chord, the top note stands for the column
+    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # a chord's column is labelled by its top note
         name = "chord" if len(item.pitches) > 1 else "note"
         return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, clef), duration
     return 0, 0, 0
@@ -111,7 +112,7 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
     stands = symbol[:, wanted[:, 0]]
     stands = stands + np.where(wanted[:, 1] > 0, position[:, wanted[:, 1]], 0)
     stands = np.maximum(stands + np.where(wanted[:, 2] > 0, duration[:, wanted[:, 2]], 0), WORST)
-    left_out = WORST * np.arange(len(wanted) + 1)  # the first n symbols stand in no column
+    left_out = WORST * np.arange(len(wanted) + 1)  # the first n symbols have no column
     best = left_out.copy()
     for here, nothing in zip(stands, empty, strict=True):
         moved = best + nothing

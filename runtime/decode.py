@@ -67,7 +67,7 @@ def greedy(decoder: Decoder, batch: int, begin: int, end: int, limit: int) -> li
         live = np.flatnonzero([not finished[sample] for sample in rows])
         if not len(live):
             break
-        if 2 * len(live) <= len(rows):  # dropping rows copies the memory, so not at every end
+        if 2 * len(live) <= len(rows):  # dropping a row copies the memory, so not every time one ends
             decoder.keep(live)
             rows, token = rows[live], token[live]
     means = [total / max(1, len(t) + f) for total, t, f in zip(totals, tokens, finished, strict=True)]

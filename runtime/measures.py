@@ -306,7 +306,7 @@ def _mark_endings(measures: list[Measure]) -> None:
 
 def _mark_pickups(piece: Piece) -> None:
     meter = piece.meter
-    parted = True  # a bar line stands before that ends a section
+    parted = True  # the bar line before ends a section
     for measure in piece.measures:
         meter = next((c.value for c in measure.content if isinstance(c, Change) and c.kind == "meter"), meter)
         ends = measure.right not in ("|", ".|")

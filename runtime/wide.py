@@ -123,7 +123,7 @@ def join_pieces(texts: Sequence[str]) -> str:
         shown = parse_staves(text)
         clefs = [([tune.clef] + clefs_in_force(tune))[-1] for tune in whole]
         names = iter(clefs)
-        # What begins with the clef in force keeps a change back to the one that is shown.
+        # A piece is shown with the first clef: a change back to it at the start must stay.
         under = FIRST_CLEF.sub(lambda match: match[1] + next(names, match[2]), text)  # noqa: B023 - used at once
         for number, tune in enumerate(parse_staves(under)[: len(whole)]):
             steps = CLEF_BOTTOM[clefs[number]] - CLEF_BOTTOM[shown[number].clef]

@@ -38,7 +38,7 @@ class ModelParams:
     mixers: int = 2  # layers that let neighbouring columns see each other
     feed_columns: bool = False  # tell the decoder the classes found in each column
     dense_weight: float = 0.0  # loss of symbol class, staff position, duration of each column
-    ctc_weight: float = 0.0  # loss of the tokens read from the columns alone
+    ctc_weight: float = 0.0  # loss of the tokens read from the columns only
     guide_weight: float = 0.0  # loss of where one head of the last two layers looks
 
 
@@ -105,7 +105,7 @@ class TrainingConfig:
     gradient_accumulation_steps: int = 4
     epochs: float = 10
     max_steps: int = 0  # instead of epochs
-    max_minutes: float = 0  # leave after that long, with a checkpoint; 0: never
+    max_minutes: float = 0  # stop after so long, with a checkpoint; 0: never
     seed: int = 1
     label_smoothing: float = 0.0
     empty_weight: float = 0.25  # of columns with nothing in them, in the dense loss
@@ -116,7 +116,7 @@ class TrainingConfig:
     log_every: int = 10  # steps
     eval_every: int = 1000  # steps; 0: only at the end
     checkpoint_minutes: float = 10
-    checkpoint_steps: int = 0  # besides, every so many steps; 0: by the clock alone
+    checkpoint_steps: int = 0  # also every so many steps; 0: only by the clock
     max_skipped_steps: int = 10  # in a row whose loss or gradients aren't finite; then the run stops
     wandb: str = ""  # a project of Weights & Biases that gets the log, too
 

@@ -294,7 +294,7 @@ class Decoder(nn.Module):
         free_B11S = self.free(position_B, own, mask_B11T.dtype)
         order_N = torch.arange(tokens_BN.shape[1], device=tokens_BN.device)
         past_NN = (order_N > order_N[:, None]).to(mask_B11T.dtype) * MASKED
-        # Tokens after the given ones may stand beyond the last position there is.
+        # Padding after the given tokens may be beyond the last position.
         position_BN = (position_B[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
         x_BND = self.tokens(tokens_BN) + self.positions(position_BN)
         new = []

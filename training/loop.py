@@ -175,7 +175,7 @@ def leaving_on_signal(run: Run) -> Iterator[None]:
             run.stopped = number
 
     numbers = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup, where it shall go on
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the run must continue
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

@@ -57,7 +57,7 @@ def check_sharding(hardware: HardwareConfig, processes: int) -> None:
 
 def shard(model: MusicTrOCR, device: torch.device) -> None:
     """Keep only this process's part of every weight, in place. The weights keep their names."""
-    # torch 2.13 warns of views that leave a unit, since nothing may change them in place; here nothing does.
+    # torch 2.13 warns of views that leave a unit, because they must not be changed in place. Nothing here does that.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # fully_shard takes no other
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))

@@ -44,7 +44,7 @@ EXTRA = "coreml"
 VARIABLE: tuple[str, ...] = ()
 MULTIPLE = 32  # of a state's slots
 STATIC = "int8_static"
-HALF = ("fp16", "int8", STATIC)  # whose activations, but for what int8 holds, are float16
+HALF = ("fp16", "int8", STATIC)  # their activations are float16, except where they are int8
 
 
 def convert(

@@ -23,7 +23,7 @@ from runtime.output import write_whole
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("music21", "numpy", "Pillow", "resvg_py", "verovio")  # what tunes and pictures depend on besides our code
-VERSIONS = 8  # kept of each name, for those who change the code back and forth
+VERSIONS = 8  # kept for each name, for those who switch between versions of the code
 
 
 def folder() -> Path:

@@ -41,7 +41,7 @@ def cpu_peak(config: Config, sizes: Sizes, accelerator: Accelerator, load: Any =
 
     All that the run allocates is followed from before its model is built, so what it begins with counts, too.
     """
-    gc.collect()  # what earlier runs left would be given back while this one is followed
+    gc.collect()  # otherwise memory of earlier runs could be freed while this one is measured
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as followed:
         run = build(config, accelerator, load)
         fill_optimizer(run)

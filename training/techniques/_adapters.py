@@ -86,8 +86,8 @@ def add_adapters(model: MusicTrOCR, config: Config) -> str:
         target_modules="|".join(re.escape(name) for name in names),
     )
     peft.inject_adapter_in_model(options, model, ADAPTER)
-    # peft 0.21 would make an adapter's input fp32, and autocast half precision of it again: the same values once more,
-    # kept beside those of the layer for the way back.
+    # peft 0.21 would convert an adapter's input to fp32, and autocast back to half precision. The backward pass would
+    # then keep the same values twice.
     for layer in adapted_layers(model).values():
         layer.cast_input_dtype_enabled = False
     if not everywhere:

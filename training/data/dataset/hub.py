@@ -148,7 +148,7 @@ def resplit(rows: Any, dataset_id: str) -> Mapping[str, Any]:
     """Split 80/10/10 with seed 42, as the study says. That it took a fifth away and halved it is a guess."""
     if len(rows) < 10:
         raise InputError(f"data set {dataset_id!r} has {len(rows)} rows; val and test are cut from 10 or more")
-    # `train_test_split` writes its indices beside the rows, where they may be read-only; of mere numbers it does not.
+    # `train_test_split` of rows writes indices beside them, where it may be read-only; splitting numbers doesn't.
     numbers = datasets.Dataset.from_dict({"row": range(len(rows))})
     first = numbers.train_test_split(STUDY_SHARE, seed=STUDY_SEED)
     rest = first["test"].train_test_split(0.5, seed=STUDY_SEED)

@@ -24,7 +24,7 @@ from training.data.degradation.photo import XMap, photo
 
 DEGRADATIONS = Registry("training.data.degradation.degradations", "DEGRADATION", "degradation")
 SPACE = 7.0  # px a staff space, where nothing else is said
-GRID = 8  # px between the places that are computed, others lying between: less than a hundredth of a px off
+GRID = 8  # px between points that are computed; interpolating the others is less than a hundredth of a px off
 MARGIN = 2.0  # staff spaces of paper around the picture while it is on paper, so that what lies beside it can move in
 
 Rng = np.random.Generator
@@ -34,7 +34,7 @@ Places = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x
 class Stage(IntEnum):
     """When a step happens on the way from paper to file. Steps of one stage come in the order of their names."""
 
-    PRINT = 0  # what is printed, or lies, beside the music
+    PRINT = 0  # what is printed or lies beside the music
     INK = 1
     PAPER = 2
     SHAPE = 3

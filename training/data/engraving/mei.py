@@ -24,7 +24,7 @@ BAR_STYLES = {
     "|": "single", "||": "dbl", "|]": "end", "[|": "heavy", "|:": "rptstart", ":|": "rptend", "::": "rptboth",
     ".|": "dashed",
 }  # fmt: skip
-OPEN_BARS = ("|", ".|")  # an ending goes on behind these
+OPEN_BARS = ("|", ".|")  # an ending continues after these
 HEAD = (
     '<?xml version="1.0"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><music><body><mdiv><score>'
 )

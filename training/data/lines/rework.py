@@ -22,7 +22,7 @@ TUPLETS = {
     Fraction(3): ((2, 3, Fraction(1)), (4, 3, Fraction(1))),
     Fraction(1): ((3, 2, Fraction(1, 2)), (5, 4, Fraction(1, 4)), (6, 4, Fraction(1, 4))),
 }
-LOWEST_FLAG = -2  # staff position of notes whose flag or beam hangs down: it has to lie inside the picture
+LOWEST_FLAG = -2  # lowest staff position whose flag or beam, if it points down, is still inside the picture
 LENGTHS = tuple(Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2"))  # of what accompanies a line
 NEAR_CLEFS = {
     "treble": ("bass", "alto", "treble-8"), "bass": ("tenor", "treble"), "alto": ("treble", "bass"),

@@ -16,7 +16,7 @@ def _by(matrix: np.ndarray) -> Places:
     (a, b, c), (d, e, f), (g, h, i) = [[float(value) for value in row] for row in matrix]
 
     def places(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not (b or d or g or h):  # along the axes: a row and a column stay what they are
+        if not (b or d or g or h):  # along the axes: rows stay rows, columns stay columns
             return (a * xs + c) / i, (e * ys + f) / i
         if not (g or h):
             return (a * xs + (b * ys + c)) / i, (d * xs + (e * ys + f)) / i

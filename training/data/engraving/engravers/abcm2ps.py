@@ -132,7 +132,7 @@ def engrave(lines: list[tuple[AbcSource, Style]]) -> list[str | EngraveError]:
         return []
     text, music_rows = DEFINITIONS, []
     if not all(style.own_glyphs for _, style in lines):
-        text += f"%%musicfont {MUSIC_FONT.stem}\n"  # in force for a whole run, whatever single tunes say
+        text += f"%%musicfont {MUSIC_FONT.stem}\n"  # holds for a whole run; single tunes can't change it
     for source, style in lines:
         text += "\n".join(("", "X:1", style.directives + source.header[0], *source.header[1:], source.body, ""))
         music_rows.append(text.count("\n"))
