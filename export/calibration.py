@@ -43,7 +43,7 @@ class Calibration:
 
     @cached_property
     def lines(self) -> list[tuple[Grey, list[int]]]:
-        """Prepared pictures and the tokens that stand in them."""
+        """Prepared pictures and their tokens."""
         rows = [row for recipe, number in RECIPES.items() for row in make_rows(Shard(SPLIT, 0, number), recipe, [])]
         preparation, tokenizer = self.loaded.preparation, self.loaded.tokenizer
         longest = self.loaded.config.model.params.max_seq_len - 1

@@ -51,7 +51,7 @@ def halved(
     """The same graph in half precision.
 
     Args:
-        program: in fp32; it stays as it is.
+        program: in fp32; it isn't changed.
         takes, gives: types of its inputs and outputs.
     """
     computed = constant_prop_pass(copy.deepcopy(program)).module(check_guards=False)

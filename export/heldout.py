@@ -34,7 +34,7 @@ RECIPES = {  # how many lines of each; their seeds are used nowhere else
 
 
 class Line(NamedTuple):
-    """A picture, encoded, and what stands in it."""
+    """An encoded picture and its label."""
 
     picture: bytes
     abc: str
@@ -48,7 +48,7 @@ def lines() -> list[Line]:
 
 
 def engraved(recipe: Recipe, limit: int | None = None) -> list[tuple[Image.Image, str]]:
-    """The lines of a recipe that aren't too long, made from its seed, and what stands in them.
+    """The lines of a recipe that aren't too long, made from its seed, with their labels.
 
     Args:
         limit: rows of the recipe to make, from the first.

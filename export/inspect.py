@@ -61,7 +61,7 @@ def in_words(name: str, value: Any) -> str:
 
 
 def operators(bundle: Bundle) -> Iterator[tuple[str, ...]]:
-    """How often each operator stands in each graph."""
+    """How often each operator occurs in each graph."""
     for artifact in bundle.manifest.artifacts:
         alike: dict[str, list[str]] = {}
         for graph in artifact.files:

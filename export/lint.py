@@ -110,7 +110,7 @@ def finding(
 
 
 def in_words(findings: list[Finding], rules: dict[str, Rule], bundle: Bundle) -> str:
-    """A row for each rule and artifact, the graphs that it speaks of together; then what each rule is for."""
+    """A table with a row for each rule and artifact, its graphs taken together; then the reason for each rule."""
     rows: dict[tuple[str, ...], list[Finding]] = {}
     for found in sorted(findings, key=lambda found: ORDER.index(found.severity)):
         key = (found.severity, f"{found.target} {found.precision}", found.rule, found.place)

@@ -82,7 +82,7 @@ class Program:
             )
 
     def operators(self) -> Counter[str]:
-        """How often each operator stands in the program."""
+        """How often each operator occurs in the program."""
         return Counter(op.op_type for op in self.operations)
 
     def make_state(self) -> State:

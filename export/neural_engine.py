@@ -70,7 +70,7 @@ class Stored(NamedTuple):
 
 
 def attend(query_BD1N: Tensor, parts: Sequence[Stored], mask_BS1N: Tensor, heads: int) -> Tensor:
-    """Attention, a head at a time, over caches that lie in several tensors; queries hold the scale already.
+    """Attention, one head at a time, over caches in several tensors. Queries are already scaled.
 
     Args:
         query_BD1N: of all heads.

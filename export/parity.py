@@ -192,7 +192,8 @@ def readings(
     Returns:
         Of steps, `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given
         PyTorch's own readings; `top1_percent`: same highest token there; `step_top1_percent`: the same with PyTorch's
-        memory, too; `regret`: how far, at worst, the artifact's own reading lies under PyTorch's highest logit;
+        memory, too; `regret`: how far, at worst, a token of the artifact's own reading is below PyTorch's highest
+        logit;
         `alone_equals_batch`; `lines` and `positions` compared. Of chunks of tokens, the first two and `positions`.
     """
     limit = min(MOST_TOKENS, engine.spec.slots[-1] - 1)

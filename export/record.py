@@ -34,7 +34,7 @@ def record(loaded: Loaded, manifest: Manifest, sizes: Mapping[str, int]) -> Path
         sizes: bytes of each of its files.
 
     Returns:
-        The file; None where nothing was read, or the checkpoint lies in no run's folder.
+        The file; None if nothing was read, or if the checkpoint isn't in a run's folder.
     """
     folder = loaded.folder.resolve()
     artifacts = [artifact for artifact in manifest.artifacts if "reading" in artifact.numerics]

@@ -40,7 +40,7 @@ class Given(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A batch as the model takes it: begin, then the label; what stands behind a row's end isn't `counted`."""
+    """A batch as the model takes it: begin, then the label. What comes after a row's end isn't `counted`."""
 
     image: Tensor
     widths: Tensor
@@ -110,7 +110,7 @@ def divergence(exact: Tensor, other: Tensor) -> float:
 
 @torch.inference_mode()
 def sensitivities(model: MusicTrOCR, given: Sequence[Given], begin: int) -> dict[str, float]:
-    """Name of each matrix -> divergence in nats a token where it alone has 4 bits."""
+    """Name of each matrix -> divergence in nats a token if only this matrix has 4 bits."""
     asked = prompts(given, begin)
     seen = look(model, asked)
     exact = log_probabilities(model.decoder, seen, asked)

@@ -42,7 +42,7 @@ class Target:
             precision is one of CALIBRATED, a `Calibration` is the fifth argument.
         load: (file, graph name) -> a function that runs the graph: inputs by name -> outputs by name, in the
             contract's types. For parity checks; an engine of the runtime does the same without copies.
-        operators: (file, graph name) -> how often each operator stands in the graph.
+        operators: (file, graph name) -> how often each operator occurs in the graph.
         check: (file, graph name) -> refuses a graph that breaks the contract.
         variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots. Without B, graphs
             take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
@@ -57,8 +57,8 @@ class Target:
             and gives the contract's axes all the same.
         half_caches: precisions whose keys, values and memory's mask are float16 at the border, too. `load` takes and
             gives float32 all the same.
-        engine: (files, sizes) -> the runtime's engine of this target over programs that are evaluated, for machines
-            where it can't run itself. Without it an engine is made of `load` there.
+        engine: (files, sizes) -> the runtime's engine on evaluated programs, for machines where the engine can't run.
+            Without it an engine is made from `load`.
         delegate: name of a delegate that runs all graphs and that nothing here can run or evaluate. Then nothing is
             measured, and the manifest says so.
     """
@@ -99,7 +99,7 @@ Opened = TypeVar("Opened")
 
 
 def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
-    """`read`, which looks at a file or folder again only when it has changed: several graphs lie in one."""
+    """`read`, cached until the file or folder changes, because several graphs may share one."""
     kept = lru_cache(maxsize=2)(lambda path, _changed: read(path))
 
     def opened(path: Path) -> Opened:

@@ -84,7 +84,7 @@ class Trial:
         return trial if ser(trial.references, trial.expected) < TRAINED else None
 
     def first(self, limit: int) -> Trial:
-        """The same with the first `limit` lines alone."""
+        """The same with only the first `limit` lines."""
         batches, order, kept = list[Pictures](), list[list[int]](), list[bool]()
         for (image, valid), group in zip(self.batches, self.order, strict=True):
             rows = [row for row, number in enumerate(group) if number < limit]

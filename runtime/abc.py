@@ -4,7 +4,7 @@ A label depends only on the picture, so the canonical form has exactly one spell
 
 - `L:1/8` always; `K:` is the major key of the drawn signature and carries the clef; `M:` only where a meter is drawn;
 - accidentals as printed; explicit durations; grace notes without durations;
-- a space stands where two flagged notes are not beamed together, and nowhere else;
+- a space means that two neighbouring flagged notes are not beamed together; there are no other spaces;
 - slurs are balanced; a tie is `-` after a note or chord and ties every pitch that the next one repeats; a slur between
   two notes of the same pitch looks like a tie and is written as one;
 - before a note: tuplet, grace notes, slurs, decorations (in the order of DECORATIONS); after it: duration, tie, slur

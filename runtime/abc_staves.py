@@ -71,7 +71,7 @@ def parse_staves(text: str, strict: bool = False) -> list[Tune]:
     """Read the staves of a tune, from top to bottom; a text of one voice is one staff.
 
     Args:
-        text: ABC whose voices stand one after another, each begun by a line `V:`.
+        text: ABC whose voices come one after another, each after a line `V:`.
         strict: raise on what isn't understood.
 
     Raises:

@@ -125,7 +125,7 @@ def whole_overlays(items: list[Item]) -> list[Item]:
 
 
 def _bars(items: list[Item]) -> list[list[Item]]:
-    """Items between bar lines, each with the bar line that stands before it."""
+    """Items between bar lines, with the bar line before them."""
     out: list[list[Item]] = [[]]
     for item in items:
         if isinstance(item, Bar):

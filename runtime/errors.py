@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong: one sentence, exit code 2, never a traceback."""
+"""Errors for users: one sentence, exit code 2, never a traceback."""
 
 from __future__ import annotations
 

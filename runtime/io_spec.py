@@ -113,7 +113,7 @@ class IOSpec:
         chunk: given tokens that further decoder graphs take at once (CHUNK); 0 where there are none.
         float_dtype, integer_dtype: types of real and whole numbers that go into graphs and come out.
         cache_dtype: type of keys, values and the memory's mask, which one graph passes to another.
-        axes: how a target's graphs store "keys" and "values", see `runtime.axes`; empty: as they stand here.
+        axes: how a target's graphs store "keys" and "values", see `runtime.axes`; empty: in the axes given here.
     """
 
     layers: int

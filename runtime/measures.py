@@ -26,7 +26,7 @@ class Placed:
         voice: 1, or 2 after a bar's `&`.
         start: from the beginning of its measure, in whole notes.
         beams: state of each beam level from the outermost: begin, continue, end, forward hook, backward hook.
-        tie_starts: indices of the tones that the next note or chord goes on with.
+        tie_starts: indices of the tones that the next note or chord continues.
         slurs: (number, "start" or "stop") from 1; stops first.
         tuplet: (p, q) inside a tuplet of p in the time of q.
         tuplet_edges: "start" and "stop" where it begins or ends here.
@@ -45,11 +45,11 @@ class Placed:
 
 @dataclass
 class Measure:
-    """What stands between two bar lines.
+    """The music between two bar lines.
 
     Attributes:
         content: events and changes in order.
-        left, right: the bar lines' text; empty where none is drawn or none of its own (left).
+        left, right: text of the bar lines; empty if none is drawn, or (left) if it belongs to the measure before.
         endings: passes of the repeat that play this measure; empty for all.
         ending_starts, ending_stops: the bracket of the ending begins or ends here.
         new_system: it begins a line.

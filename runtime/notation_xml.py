@@ -279,7 +279,8 @@ class XmlWriter:
         return [self.make("beam", value=state, number=level) for level, state in enumerate(states, 1)]
 
     def notations(self, placed: Placed, index: int | None) -> list[Element]:
-        """`index` of the note in its chord, None for a rest; what belongs to the chord stands at its first note."""
+        """`index` of the note in its chord, None for a rest; what belongs to the whole chord is written at its first
+        note."""
         parts = [self.make("tied", type=kind) for kind in (_ties(placed, index) if index is not None else [])]
         names = placed.event.decorations
         if not index:

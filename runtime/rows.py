@@ -149,7 +149,8 @@ class RowsDecoder:
         return list(zip(self.spec.caches("self"), self.spec.caches("new"), strict=True))
 
     def _load(self, graph: str, inputs: Values, row: int) -> None:
-        """What a graph's inputs lack of one row's caches and memory; what else stands there is masked."""
+        """Copy into a graph's inputs what they lack of one row's caches and memory. The rest of the inputs is
+        masked."""
         owner, held, tokens = self.engine.resident.get(graph, (None, 0, 0))
         same = owner is self and held == row
         new = slice(tokens if same else 0, self.filled)

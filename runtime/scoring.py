@@ -29,7 +29,7 @@ def in_chunks(decoder: Chunks, tokens: Integers, position: int, size: int) -> Fl
         decoder: what reads.
         tokens: [B, n] ids.
         position: of the first.
-        size: tokens of a chunk, the last of which is filled up with zeros; 0 where the decoder has steps alone.
+        size: tokens of a chunk; the last chunk is filled up with zeros. 0 if the decoder has only steps.
     """
     parts: list[Floats] = []
     start, given = 0, tokens.shape[1]

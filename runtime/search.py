@@ -24,7 +24,7 @@ class Search:
     Attributes:
         width: beams; 1 reads greedily.
         length_penalty: see `runtime.decode.score`.
-        column_weight: of the columns' log-probability beside the decoder's; 0 leaves the columns out.
+        column_weight: weight of the columns' log-probability, the decoder's being 1; 0 ignores the columns.
 
     Raises:
         ConfigError: a value out of its range.

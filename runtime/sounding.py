@@ -22,7 +22,7 @@ SEMITONES = (0, 2, 4, 5, 7, 9, 11)  # of the natural steps above C
 class Tone:
     """A notehead that sounds: `step` is diatonic (C4 = 28, octave clef applied), `alter` in semitones.
 
-    `tied` is True where the notehead only goes on sounding from the one before it.
+    `tied` is True if the notehead only continues the one before it.
     """
 
     step: int

@@ -23,7 +23,7 @@ CLEF_NAMES = {
     "treble": "G2", "treble1": "G1", "soprano": "C1", "mezzosoprano": "C2", "alto": "C3", "tenor": "C4",
     "baritone": "F3", "bass": "F4", "bass3": "F3", "perc": "P", "none": "none",
 }  # fmt: skip
-# Shorter rests that stand alone are pickups and fragments, not bars of rest.
+# A shorter rest alone in its bar is a pickup or fragment, not a bar of rest.
 SHORTEST_BAR_REST = Fraction(3, 8)
 
 
@@ -69,7 +69,7 @@ def clef_name(clef: str) -> str:
 
 
 def time_name(meter: str) -> str:
-    """C and C| are the meters they stand for."""
+    """The meter of a time signature; C is 4/4 and C| is 2/2."""
     return {"C": "4/4", "C|": "2/2"}.get(meter, meter)
 
 

@@ -48,8 +48,8 @@ def pieces(line: Grey, columns_of: ColumnsOf, most: int) -> list[Grey]:
         most: widest strip in px.
 
     Returns:
-        Strips at most `most` px wide, the first as it stands, each other with the clef and key in front; the line
-        itself where it fits.
+        Strips at most `most` px wide: the first unchanged, the others with clef and key in front. If the line fits,
+        only the line.
     """
     if line.shape[1] <= most:
         return [line]

@@ -37,7 +37,7 @@ USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
 
 
 def train_command(arguments: Sequence[str]) -> int:
-    """Start a run, or go on with one."""
+    """Start or continue a run."""
     parser = argparse.ArgumentParser(
         prog="omr-train",
         usage=USAGE,

@@ -81,7 +81,7 @@ def get_backbone(name: str) -> Backbone:
 
 
 def declare_torchvision_operators() -> None:
-    """Make torchvision importable beside a torch without CUDA.
+    """Make torchvision importable with a torch without CUDA.
 
     torchvision's wheel on PyPI is linked to CUDA. With a CPU torch its library doesn't load, and `import torchvision`
     (and so timm) fails with "operator torchvision::nms does not exist" (torch 2.13,

@@ -64,7 +64,7 @@ class Batch(NamedTuple):
         return Batch(*moved)
 
     def first(self, count: int) -> Batch:
-        """The first lines alone."""
+        """Only the first lines."""
         whole = self._replace(columns_3BT=self.columns_3BT.transpose(0, 1))
         cut = Batch(*(value if isinstance(value, Place) else value[:count] for value in whole))
         return cut._replace(columns_3BT=cut.columns_3BT.transpose(0, 1))
@@ -226,7 +226,7 @@ def column_labels(
 
 
 def picture_sizes(pictures: pa.ChunkedArray) -> list[tuple[int, int]]:
-    """Width and height of encoded pictures in px; a PNG's stand in its header, and no more of it is read."""
+    """Width and height of encoded pictures in px. Of a PNG only the header is read."""
     heads = pc.binary_slice(pc.struct_field(pictures, "bytes"), 0, 24).to_pylist()
     sizes = []
     for number, head in enumerate(heads):

@@ -166,7 +166,8 @@ def save_checkpoint(
 
 
 def write_weights(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tensors as they lie in memory may be channels last or share storage, which safetensors refuses."""
+    """Write tensors as plain copies: in memory they may be channels last or share storage, which safetensors
+    refuses."""
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, file)
     file.chmod(0o644)  # safetensors 0.8 makes it readable for its owner only
 

@@ -119,7 +119,7 @@ class ColumnHeads(nn.Module):
     def told(self, logits_BTV: Tensor) -> Tensor:
         """What the heads found in each column, as vectors [B, T, D] that are added to the memory.
 
-        The decoder's gradient stops here: the heads learn from the engraver's labels alone.
+        The decoder's gradient stops here: the heads learn only from the engraver's labels.
         """
         assert self.tell is not None
         dense = self.parts(logits_BTV.detach())[: len(self.dense)]

@@ -207,7 +207,7 @@ def save_config(config: Config, file: Path) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, which is what YAML has."""
+    """Turns tuples into lists, because YAML has no tuples."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -235,7 +235,7 @@ def keys(kind: type = Config, prefix: str = "") -> list[str]:
 
 
 def full_key(key: str) -> str:
-    """A key as it stands, or the only setting that ends with it."""
+    """The full name of a setting: the key itself, or the only setting that ends with it."""
     if any(name == key or name.startswith(f"{key}.") for name in keys()):
         return key
     ending = [name for name in keys() if name.endswith(f".{key}")]

@@ -36,7 +36,7 @@ def judge(
     norm: float,
     before: list[tuple[Tensor, Tensor]],
 ) -> bool:
-    """Whether the weights may be updated; if not, the step is undone, told and counted.
+    """Whether the weights may be updated. If not, the step is undone, reported and counted.
 
     Args:
         batches: of the step, in this process.

@@ -80,7 +80,7 @@ class Journal:
         return lines
 
     def write(self, step: int, values: dict[str, float], group: str) -> None:
-        """One line; on a board each value stands under `group`."""
+        """Write one line. On a board each value appears under `group`."""
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json.dumps({"step": step, **values}) + "\n")
         for board in self.boards:

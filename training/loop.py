@@ -48,8 +48,8 @@ from .weights_and_biases import check_installed
 
 
 def train(config: Config, folder: Path) -> int:
-    """Train until the last step, the time budget or a signal; goes on from the folder's newest checkpoint if
-    it has one.
+    """Train until the last step, the time budget or a signal. Continues from the folder's newest checkpoint, if there
+    is one.
 
     Returns:
         Exit code: 0 done or out of time, 128 + signal when stopped.
@@ -123,7 +123,7 @@ def settle_hardware(config: Config) -> tuple[Config, Accelerator]:
 
 
 def write_start(run: Run, material: Material) -> None:
-    """The folder of a run as it is before the first step."""
+    """Write the folder of a run before the first step."""
     if run.accelerator.is_main_process:
         run.folder.mkdir(parents=True, exist_ok=True)
         save_config(run.config, run.folder / "config.yaml")
@@ -152,7 +152,7 @@ def make_loader(run: Run, material: Material) -> DataLoader[Sample]:
 
 
 def one_thread(_worker: int) -> None:
-    """Loading runs beside training: OpenCV's own threads would take its cores."""
+    """Loading and training run at the same time, so OpenCV's own threads would take cores from training."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

@@ -74,7 +74,7 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
 def guide_sum(guides_GBNT: Tensor, look_BN: Tensor) -> Tensor:
     """Cross-entropy between a bell around each token's column and where a guided head looks, mean over heads.
 
-    The bell ends where the padding begins: no head can look there, and a line's last sign often stands beside it.
+    The bell ends where the padding begins, because no head can look there, and a line's last sign is often next to it.
     """
     placed_BN = look_BN.isfinite()
     looked_GKT = guides_GBNT[:, placed_BN]

@@ -43,7 +43,7 @@ def peaks(device: torch.device) -> dict[str, float]:
 
 
 def peak(device: torch.device) -> int:
-    """The most that was taken, since the process began or `restart_peak`; 0 where nobody tells."""
+    """The most that was in use since the process began, or since `restart_peak`; 0 if the system doesn't tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:

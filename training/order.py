@@ -26,7 +26,7 @@ class Item(NamedTuple):
         index: row of the data set.
         epoch: passes over the data before this one; degradation differs between them.
         first_step: step at which the epoch began.
-        number: batches of this epoch up to and including this one and those that other processes take beside it.
+        number: batches of this epoch so far, including this one and those that other processes take at the same time.
     """
 
     index: int
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the next batch stands in the stream: what a checkpoint keeps of the order."""
+    """The place of the next batch in the stream, which a checkpoint keeps."""
 
     epoch: int = 0
     first_step: int = 0

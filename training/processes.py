@@ -103,13 +103,14 @@ def take_random_states(accelerator: Accelerator, states: Mapping[str, Tensor], s
 
 
 def own_randomness(accelerator: Accelerator, seed: int) -> None:
-    """From here on processes draw apart (dropout); the main one goes on as a single process would."""
+    """From here on processes draw their own random numbers (dropout). The main one draws as a single process would."""
     if accelerator.process_index:
         torch.manual_seed(seed + 1_000_003 * accelerator.process_index)
 
 
 def check_step_size(before: int, accumulation: int, processes: int) -> None:
-    """A run that goes on keeps the number of batches in a step, on which its order, length and rates depend.
+    """Refuse to resume with another number of batches in a step, because order, length and rates of the run depend on
+    it.
 
     Args:
         before: batches of a step when the checkpoint was written.

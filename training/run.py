@@ -215,7 +215,7 @@ def save(run: Run) -> Path:
 
 
 def same(first: Tensor | None, second: Tensor) -> bool:
-    """Whether a tensor is there and equals another that lies on the CPU."""
+    """Whether a tensor exists and equals another one on the CPU."""
     return first is not None and torch.equal(first.cpu(), second)
 
 

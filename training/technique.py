@@ -52,7 +52,7 @@ def no_check(_settings: TechniqueConfig) -> None:
 
 
 def no_lesson(_config: Config, _tokenizer: Tokenizer, _device: torch.device, _load: Load) -> Lesson:
-    """The labels alone."""
+    """No further losses: learn from the labels only."""
     return Lesson()
 
 

@@ -25,7 +25,7 @@ def placed(shape: Sequence[Size]) -> tuple[Size, ...]:
 
 
 def aligned(shape: Sequence[Size]) -> tuple[Size, ...]:
-    """The four axes that it has beside a value of four."""
+    """The four axes that it gets when it is combined with a value of four axes."""
     return (*(1,) * (AXES - len(shape)), *shape)
 
 

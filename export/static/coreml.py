@@ -75,7 +75,7 @@ def fixed_scales(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Non
 
 @contextmanager
 def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """A module of whose parts some, by name, call a function before they run."""
+    """A module in which some parts, given by name, call a function before they run."""
     with ExitStack() as stack:
         for name, hook in hooks.items():
             stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)

@@ -126,7 +126,7 @@ def ml_program(
 
     Args:
         four: see `few_bits`.
-        settings: for coremltools besides: another system, states.
+        settings: further settings for coremltools: another system, states.
     """
     full = precision == "fp32"
     takes = [ct.TensorType(name=item.name, shape=shape, dtype=border_type(item, full)) for item, shape in inputs]

@@ -162,8 +162,8 @@ def quantized(bits: int, fixed: bool = False) -> Any:
 
 
 def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
-    """Linear map -> bits; convolutions have 8. ExecuTorch 1.5 leaves those as they are where modules have names, and
-    all that has no name where no kind of operator is told."""
+    """Linear map -> bits; convolutions have 8. If modules are named, ExecuTorch 1.5 leaves convolutions unchanged; if
+    no kind of operator is given, it leaves everything without a name unchanged."""
     quantizer = of_kinds(CONVOLUTIONS)
     for name, number in bits.items():
         quantizer.set_module_name(name, quantized(number))

@@ -116,7 +116,7 @@ def fold_gains(decoder: Decoder) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The converter tells its progress on stdout, where a command's answer belongs, and warns of every whole number."""
+    """The converter prints its progress on stdout, where a command's answer belongs, and warns of every integer."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
@@ -258,7 +258,7 @@ def check(path: Path, graph: str) -> None:
 
 
 def held(model: Any, tensor: Any) -> bool:
-    """Whether a tensor's values stand in the file."""
+    """Whether a tensor's values are in the file."""
     data = model.buffers[tensor.buffer]
     return data.data is not None and len(data.data) > 0 or bool(data.size)
 

@@ -22,7 +22,7 @@ from runtime.output import write_whole
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("music21", "numpy", "Pillow", "resvg_py", "verovio")  # what tunes and pictures depend on besides our code
+PACKAGES = ("music21", "numpy", "Pillow", "resvg_py", "verovio")  # packages that tunes and pictures depend on
 VERSIONS = 8  # kept for each name, for those who switch between versions of the code
 
 

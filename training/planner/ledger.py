@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# In the order in which they are told.
+# In the order in which they are printed.
 PARTS = ("parameters", "gradients", "optimizer", "averages", "half_copies", "batch", "activations", "passing")
 
 
@@ -88,7 +88,7 @@ class Ledger(TorchDispatchMode):
             self.move(tensor, part)
 
     def watch_gradients(self, model: nn.Module) -> None:
-        """Book each parameter's gradient as one, as soon as it is there."""
+        """Book each parameter's gradient as a gradient, as soon as it exists."""
 
         def arrived(parameter: Tensor) -> None:
             if parameter.grad is not None:

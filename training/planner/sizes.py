@@ -38,7 +38,7 @@ class Sizes:
 
 
 def within(name: str, value: float, limits: tuple[int, int], unit: str) -> None:
-    """Refuse what lies outside.
+    """Refuse a value outside a range.
 
     Raises:
         ConfigError: it does.

@@ -43,7 +43,7 @@ def figures(_groups: Sequence[Group]) -> list[Drawing]:
 
 
 def one_encoder(groups: Sequence[Group]) -> list[list[Group]]:
-    """Sets of two groups or more that differ by the decoder's sizes alone, smallest first."""
+    """Sets of two or more groups that differ only in the decoder's sizes, smallest first."""
     sets: list[list[Group]] = []
     for group in fresh_groups(groups):
         for others in sets:

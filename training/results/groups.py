@@ -71,7 +71,7 @@ class Group:
         return Measure.of([value(run) for run in self.runs])
 
     def of_seeds(self, seeds: Sequence[int]) -> Group | None:
-        """The same with these seeds alone; None without any of them."""
+        """The same with only these seeds; None if it has none of them."""
         runs = [run for run in self.runs if run.seed in seeds]
         return replace(self, runs=runs) if runs else None
 
@@ -155,7 +155,7 @@ def settings_of(run: Run) -> dict[str, Any]:
 
 
 def place(group: Group) -> tuple[int, int, str]:
-    """Where a group stands in a table; what the study doesn't know comes last."""
+    """Where a group comes in a table. What isn't in the study comes last."""
     backbones, techniques = [*BACKBONES, group.backbone], [*TECHNIQUES, group.technique]
     name = str(group.first.folder)
     return backbones.index(group.backbone), techniques.index(group.technique), name

@@ -46,7 +46,7 @@ def tier(number: int, limit: int, groups: Sequence[Group]) -> Table:
 
 
 def best(own: Sequence[tuple[Group, Measure]]) -> list[tuple[Group | None, Measure | None]]:
-    """The lowest SER for each kind of pictures; runs without one stand for their memory alone."""
+    """The lowest SER for each kind of pictures. Runs without an SER only show their memory."""
     kinds: dict[str, tuple[Group | None, Measure | None]] = {}
     for group, peak in sorted(own, key=lambda pair: getattr(pair[0].score("ser"), "mean", float("inf"))):
         kinds.setdefault(group.degrade, (group, peak))

@@ -38,7 +38,7 @@ STUDY = Config(data=DataConfig(tokenizer_id="guangyangmusic/legato"))
 
 
 def write_page(runs: Sequence[Run], folder: Path, page: Path) -> list[Path]:
-    """Write everything; pictures and CSV files lie in `folder`, and the page links to them.
+    """Write everything: pictures and CSV files into `folder`, and the page, which links to them.
 
     Returns:
         The files written, the page last.

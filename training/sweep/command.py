@@ -15,7 +15,7 @@ is JSON."""
 
 
 def sweep_command(arguments: Sequence[str]) -> int:
-    """Do a sweep, or go on with it."""
+    """Start or continue a sweep."""
     parser = argparse.ArgumentParser(prog="omr-train sweep", description=DESCRIPTION)
     parser.add_argument("sweep", type=Path, metavar="SWEEP", help="YAML file, such as configs/sweeps/cpu.yaml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sweep")

@@ -81,7 +81,7 @@ class Sweep:
         split: that is read in the end.
         limit: lines of it; 0: all.
         presets: degradations it is read under; empty for clean.
-        jobs: in order; what a job needs stands before it.
+        jobs: in order; what a job needs comes before it.
     """
 
     data: Mapping[str, Any]

@@ -67,7 +67,7 @@ def add_adapters(model: MusicTrOCR, config: Config) -> str:
         What was done, in words.
 
     Raises:
-        ConfigError: there is no layer to put one beside.
+        ConfigError: there is no layer that can have an adapter.
     """
     settings, before = config.technique, learnt(config)
     everywhere = settings.targets == "all" or (settings.targets == "auto" and before != "encoder")

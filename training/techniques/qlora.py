@@ -47,7 +47,7 @@ class FourBitLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight that the four bits stand for, in fp32."""
+        """The weight in fp32, unpacked from its four bits."""
         from bitsandbytes.functional import QuantState, dequantize_4bit, get_4bit_type
 
         state = QuantState(

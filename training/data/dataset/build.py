@@ -118,7 +118,7 @@ def build(
 
     Raises:
         InputError: the folder holds something else.
-        OmrError: a worker died; running again goes on.
+        OmrError: a worker died; the same command continues.
     """
     work = out / ".shards"
     if out.exists() and any(out.iterdir()) and not (out / "recipe.json").exists():

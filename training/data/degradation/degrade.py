@@ -25,7 +25,7 @@ from training.data.degradation.photo import XMap, photo
 DEGRADATIONS = Registry("training.data.degradation.degradations", "DEGRADATION", "degradation")
 SPACE = 7.0  # px a staff space, where nothing else is said
 GRID = 8  # px between points that are computed; interpolating the others is less than a hundredth of a px off
-MARGIN = 2.0  # staff spaces of paper around the picture while it is on paper, so that what lies beside it can move in
+MARGIN = 2.0  # staff spaces of extra paper around the picture until moves are done, so that neighbours can move in
 
 Rng = np.random.Generator
 Places = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x, y) in px to (x, y)

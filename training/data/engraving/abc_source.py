@@ -85,7 +85,7 @@ def abc_source(tune: Tune, dialect: Dialect) -> AbcSource:
 
 
 def _beamed(tune: Tune, index: int) -> bool:
-    """Whether an event hangs on the beam of the item before it."""
+    """Whether an event shares a beam with the item before it."""
     item, before = tune.items[index], tune.items[index - 1] if index else None
     both = isinstance(item, Event) and isinstance(before, Event)
     return both and item.flagged and before.flagged and not before.space

@@ -68,7 +68,7 @@ def read_symbols(music: str) -> list[Symbol]:
 
 
 def check_height(music: str, frame: Frame) -> None:
-    """Everything that a label names must lie inside the picture.
+    """Check that everything a label names is inside the picture.
 
     Raises:
         EngraveError: a note, beam, bracket, number or mark would be cut off.

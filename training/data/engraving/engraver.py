@@ -26,7 +26,7 @@ class EngraveError(Exception):
 
 @dataclass(frozen=True)
 class Engraving:
-    """A line of music as uint8 grey [96, W], 7 px a staff space, and where its symbols stand (empty where unknown)."""
+    """A line of music as uint8 grey [96, W], 7 px a staff space, and the places of its symbols (empty if unknown)."""
 
     image: np.ndarray
     symbols: list[Row]

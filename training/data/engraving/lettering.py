@@ -35,7 +35,7 @@ class Word:
     italic: bool = False
 
     def moved(self, scale: float, left: float, top: float) -> Word:
-        """The same in pixels of a picture where its drawing's origin stands at (left, top)."""
+        """The same in pixels of a picture, with the drawing's origin at (left, top)."""
         return replace(self, x=left + self.x * scale, y=top + self.y * scale, size=self.size * scale)
 
 

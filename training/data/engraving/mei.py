@@ -53,7 +53,7 @@ def to_mei(staves: Sequence[Tune], clutter: Clutter | None = None) -> str:
 
     Args:
         staves: from top to bottom, with equal bar lines.
-        clutter: what is drawn beside the label, on the first staff.
+        clutter: what is drawn but not labelled, on the first staff.
 
     Raises:
         CannotEncode: a key or meter that changes inside a bar, or staves of different lengths.

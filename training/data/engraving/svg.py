@@ -28,7 +28,7 @@ class Frame:
         right: x of its right end.
         middle: y of its middle line.
         space: from one staff line to the next.
-        jitter: how much lower than row 48 the middle line comes to lie, in px.
+        jitter: how far below row 48 the middle line is, in px.
         margin: paper left and right of the staff, in px.
         height: of the picture, in px.
     """
@@ -87,7 +87,7 @@ def pixels(svg: str, font_files: Sequence[str] = (), family: str | None = None) 
 def whole_line(
     svg: str, size: re.Pattern[str], frame: Frame, font_files: Sequence[str] = (), family: str | None = None
 ) -> np.ndarray:
-    """A drawing of which nothing lies above or below the picture.
+    """Draw a line, and check that nothing is above or below the picture.
 
     Args:
         svg: the drawing.

@@ -14,7 +14,7 @@ ORNAMENTS = ("trill", "turn", "invertedturn", "uppermordent", "lowermordent")
 TREMOLOS = ("/", "//", "///")
 DYNAMICS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "sfz", "fp")
 JUMPS = ("segno", "coda")
-# What a label tells of a note's signs; others in a source (bowings, fingerings, words) are dropped from the label.
+# The signs that a label tells. Others in a source (bowings, fingerings, words) are dropped from the label.
 LABELLED = frozenset((*ARTICULATIONS, *ORNAMENTS, *TREMOLOS, *DYNAMICS, *JUMPS, "fermata", "arpeggio"))
 
 Marker = Callable[[Event, np.random.Generator], str]  # a sign for this event, or nothing

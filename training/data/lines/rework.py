@@ -121,7 +121,8 @@ def change_key(tune: Tune, rng: np.random.Generator) -> Tune:
 
 
 def _free_places(tune: Tune) -> list[int]:
-    """Indices before which a sign may stand: between events of one voice, outside tuplets and ties, after the first."""
+    """Indices where a sign may be inserted: between events of one voice, outside tuplets and ties, after the first
+    event."""
     out = []
     left, tied, second = 0, False, False
     for index, item in enumerate(tune.items):

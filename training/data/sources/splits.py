@@ -90,14 +90,14 @@ def assign_splits(sources: list[Source]) -> list[Source]:
 
 
 class _Quotations:
-    """Which split each run of 24 (interval, length) pairs stands in."""
+    """Remembers the split of each run of 24 (interval, length) pairs."""
 
     def __init__(self) -> None:
         self.homes: dict[tuple[int, ...], str] = {}
         self.numbers: dict[tuple[int, Fraction], int] = {}  # of pairs: runs of fractions take ten times as long to hash
 
     def admits(self, source: Source) -> bool:
-        """Whether no run of the tune stands in another split; then its runs belong to its own."""
+        """Whether no run of the tune is in another split. If so, its runs are added to its own split."""
         lengths = [duration for _, duration in source.melody[1:]]
         pairs = [
             self.numbers.setdefault(step, len(self.numbers)) for step in zip(source.steps(), lengths, strict=True)

@@ -149,7 +149,7 @@ def engrave(lines: list[tuple[AbcSource, Style]]) -> list[str | EngraveError]:
 
 
 def picture(svg: str | EngraveError, tune: Tune, source: AbcSource, style: Style) -> Engraving:
-    """The SVG's staff at our size, and where its symbols stand."""
+    """The SVG's staff at our size, and the places of its symbols."""
     if isinstance(svg, EngraveError):
         raise svg
     staves = STAFF.findall(svg)
