@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-DESCRIPTION = """Make the published study's Tables 6 to 14 and Figures 12 to 14, 16 and 20 to 22 from run folders
-alone, as Markdown, CSV and PNG. Runs that differ only in their seed become one row with a 95 % interval. To fill
+DESCRIPTION = """Make the published study's Tables 6 to 14 and Figures 12 to 14, 16 and 20 to 22 from run
+folders, as Markdown, CSV and PNG. Runs that differ only in their seed become one row with a 95 % interval. To fill
 further columns, run `omr-train evaluate RUN DATASET --split val` and `omr-export --checkpoint RUN --lines DATASET`."""
 
 

@@ -112,7 +112,7 @@ def ser_less(group: Group, full: Group | None) -> Measure | None:
 def packed(groups: Sequence[Group]) -> Table:
     table = Table(
         "table-09",
-        "Table 9: LoRA beside weights in 4 bits",
+        "Table 9: LoRA on weights in 4 bits",
         (
             "backbone", "pictures learnt and read", "technique", "learning rate", "val loss", "SER %", "peak memory GB",
             "SER against full, points", "memory against full", "it/s against full",
