@@ -79,7 +79,7 @@ check: setup  ## ruff, and mypy --strict on runtime
 	$(BIN)/mypy
 
 docs: setup  ## write help and tables into the documents again
-	PYTHONPATH=. $(BIN)/cog -r -I docs README.md CONTRIBUTING.md docs/*.md
+	PYTHONPATH=. $(BIN)/cog -r -I docs README.md CONTRIBUTING.md docs/*.md docs/*/*.md
 
 wheel: setup  ## build the wheel and read a page with it in a fresh venv
 	.ci/try-wheel $(PAGE)

@@ -1,4 +1,4 @@
-"""Measures decoding at the study's size beside Hugging Face's `generate`, and against the memory's speed.
+"""Compares decoding at the study's size with Hugging Face's `generate`, and with the speed of memory.
 
     pip install -e '.[bench]'
     python benchmarks/decode.py                     # some minutes on a quiet machine
@@ -6,9 +6,9 @@
 
 Both sides have a decoder of 6 layers, d 512, 8 heads, feed-forward weights of equal size, 4,096 tokens and random
 weights, and read 392 memory tokens; the encoder is left out on both. Ours is the exported graph in ONNX Runtime, with
-each number of cache slots in each precision; beside it our decoder in PyTorch. Tokens that are given, not chosen, are
-scored step by step and in chunks. `generate` decodes greedily with its
-cache, growing and static. All ways take turns, so that what else the machine does strikes them alike; a figure is the
+each cache size in each precision, and our decoder in PyTorch. Given tokens are scored step by step and in chunks.
+`generate` decodes greedily with its
+cache, growing and static. All ways take turns, so that other work on the machine affects them alike. A figure is the
 best of the rounds.
 
 The floor of a step is the bytes it has to read (weights, its cache's slots, keys and values of the memory) divided by
@@ -111,7 +111,7 @@ def step_at(graphs: Graphs, precision: str, threads: int, position: int) -> floa
 
 
 def floors(graphs: Graphs, threads: int) -> list[dict[str, Any]]:
-    """Steps of one sequence beside the time that reading their bytes takes."""
+    """Compares the time of a step of one sequence with the time that reading its bytes takes."""
     speed = read_speed(threads)
     late = min(2000, graphs.size.longest - 1)
     rows = []

@@ -3,8 +3,8 @@
     python benchmarks/distinct_labels.py --labels 50000          # a minute or two
     python benchmarks/distinct_labels.py --labels 1000000
 
-A label is what `omr-data build` writes beside a picture: the whole canonical text, clef, key and meter included. Labels
-are told apart by 8 bytes of their hash: with a million, two different ones are taken for one with a chance of 3e-8. The
+A label is what `omr-data build` writes for a picture: the whole canonical text, with clef, key and meter. Labels are
+compared by 8 bytes of their hash: with a million labels, the chance that two different ones count as one is 3e-8. The
 last line is JSON.
 """
 
@@ -24,7 +24,7 @@ from training.data.dataset.build import MIXES
 from training.data.lines.excerpt import excerpt
 from training.data.sources.corpus import load_sources
 
-MOST = 20  # draws for each label wanted, after which the rest is taken not to exist
+MOST = 20  # give up after so many draws for each label wanted
 
 
 def main() -> int:

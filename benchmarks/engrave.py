@@ -1,12 +1,12 @@
-"""Measures how fast lines are engraved, beside a naive loop over Verovio and CairoSVG.
+"""Measures how fast lines are engraved, compared with a simple loop over Verovio and CairoSVG.
 
     pip install -e '.[bench]'           # for the naive loop; left out without it (CairoSVG needs the library libcairo2)
     python benchmarks/engrave.py --lines 100
 
 The naive loop loads a line's MusicXML into Verovio, takes its SVG, has CairoSVG draw it 96 px high and opens the PNG
 with Pillow; writing the MusicXML isn't counted. Ours draws the same lines from canonical ABC with random styles and the
-places of symbols, plain and degraded as in training. All ways take turns, some lines at a time, so that what else the
-machine does strikes them alike; seconds are processor seconds, child processes included. The last line is JSON.
+places of symbols, plain and degraded as in training. All ways take turns, some lines at a time, so that other work on
+the machine affects them alike. Seconds are processor seconds, child processes included. The last line is JSON.
 """
 
 from __future__ import annotations

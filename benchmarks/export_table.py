@@ -1,4 +1,4 @@
-"""Exports every model to every format and measures each, the long way to the table in docs/export.md.
+"""Exports every model to every format and measures each, for the table in docs/export/figures.md.
 
     make setup-phones
     make export-table                                                         # hours; it goes on where it stopped
@@ -6,8 +6,8 @@
 
 Models are the shipped `pocket` with all its buckets, and the study's seven at their own size with random weights under
 which every branch is alive, 448 and 896 px wide, with 256 and 2,048 cache slots and without the graphs of several given
-tokens (their decoders are all of one size). Each format is converted and measured in a process of its own, which is
-given back its memory. A row a precision is added to --out, whether it passed or what stopped it; rows that are there
+tokens (their decoders are all of one size). Each format is converted and measured in a process of its own, so that its
+memory is freed. A row a precision is added to --out, whether it passed or what stopped it; rows that are there
 aren't measured again (delete a line to have it again). The last line is JSON.
 """
 

@@ -63,7 +63,7 @@ def read_back(tune: Tune) -> Heard:
 
 
 def music_difference(tune: Tune) -> str:
-    """Why music21 reads other notes than the label tells; empty where it doesn't."""
+    """Why music21 reads other notes than the label says; empty if it reads the same."""
     try:
         wanted, found = written(tune), read_back(tune)
     except Exception as error:  # music21 raises whatever it comes upon

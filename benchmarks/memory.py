@@ -1,4 +1,4 @@
-"""Planned memory against measured memory: every backbone with every technique, or some of them.
+"""Compares planned with measured memory, for every backbone with every technique, or for some of them.
 
     python benchmarks/memory.py                                  # on a CPU: 2 lines of 224 x 448 px; 10 minutes
     python benchmarks/memory.py --backbones resnet50 --techniques full lora
@@ -6,10 +6,10 @@
     python benchmarks/memory.py --device cuda --out gpu.jsonl    # on a GPU: the study's batch, bf16
     python benchmarks/memory.py --tiers docs/measured/memory-tiers.json    # nothing is measured: the plans of the tiers
 
-On a CPU the measured peak is the profiler's, of a step that finds the optimizer's states made. On a GPU it is
-`torch.cuda.max_memory_allocated` of the second and third step; what the allocator and the CUDA context take besides is
-told, too, for the planner only estimates it. With --out every case is a line there, and cases it holds are not done
-again. The last line is JSON.
+On a CPU the measured peak is the profiler's, of a step for which the optimizer already has its states. On a GPU it is
+`torch.cuda.max_memory_allocated` of the second and third step; it also prints what the allocator and the CUDA context
+take on top, which the planner only estimates. With --out every case is added to the file as a line, and cases that are
+there aren't done again. The last line is JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Our training step and epoch beside Hugging Face's `VisionEncoderDecoderModel` and `Trainer`, on the same lines.
+"""Compares our training step and epoch with Hugging Face's `VisionEncoderDecoderModel` and `Trainer`, on the same
+lines.
 
     pip install -e '.[bench]'
     python benchmarks/training.py --data DIR                    # a whole epoch on each side: hours on a CPU

@@ -1,9 +1,10 @@
-"""How `training.py` measures our training beside Hugging Face's: speed in turns, memory one way after the other.
+"""Measures for `training.py` how our training compares with Hugging Face's: speed in turns, memory one way after the
+other.
 
 Both sides train a DeiT-Small and a decoder of 6 layers from random weights, in one precision, with one number of
 threads, batch size and optimizer; `training_sides.py` says how. Hugging Face's batches are drawn in random order and
-by `group_by_length`, and padded to their own widest picture; `fixed` are our batches as they are. All take turns, a
-step at a time, so that what else the machine does strikes them alike; one thread is timed in processor seconds.
+by `group_by_length`, and padded to their own widest picture; `fixed` are our batches as they are. All ways take turns,
+a step at a time, so that other work on the machine affects them alike. One thread is timed in processor seconds.
 
 With `--steps N` each epoch's batches are sorted by padded size and cut into N equal parts; one batch drawn from each
 part stands for all of it. Peak memory is that of two steps with our epoch's widest batch, in a process of its own for

@@ -46,10 +46,20 @@ def rules() -> str:
     lines = [["rule", "what it is about", "where", "breaking it", "source"], ["---"] * 5]
     for name in RULES.names():
         rule = RULES.get(name)
-        links = ", ".join(f"[{address.rsplit('/', 1)[-1]}]({address})" for address in rule.source.split())
+        links = ", ".join(f"[{title(address)}]({address})" for address in rule.source.split())
         summary = Source(ROOT, RULES.folder() / f"{name}.py").summary
         lines.append([f"`{name}`", summary, ", ".join(dict.fromkeys(rule.places.values())), rule.severity, links])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def title(address: str) -> str:
+    """What an address leads to, in words: `executorch #10487`, or `onnxruntime.ai: QNN ExecutionProvider`."""
+    _, _, host, *path = address.split("/")
+    if path[-2:-1] in (["issues"], ["pull"]):
+        return f"{path[-3]} #{path[-1]}"
+    site = path[1] if host == "github.com" else path[0] if host.endswith("github.io") else host
+    words = path[-1].removesuffix(".html").removesuffix(".md").replace("-", " ").replace("_", " ")
+    return f"{site}: {words}"
 
 
 def folders(parent: str, order: str) -> str:

@@ -1,4 +1,4 @@
-"""`omr-export`: turn a checkpoint into a bundle, check a bundle, look into one.
+"""`omr-export`: turns a checkpoint into a bundle, checks a bundle, shows what is in one.
 
 omr-export --target onnx[,coreml] [--precision fp32,int8] [--checkpoint PATH] --out DIR
 omr-export verify DIR
@@ -32,22 +32,27 @@ def export_command(arguments: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(
         prog="omr-export", usage=USAGE,
-        description="Turn a checkpoint into a bundle that phones and laptops run. Nothing is written before the "
-        "graphs agree with PyTorch.",
+        description="Turn a trained model into a bundle that phones and laptops read with. The bundle is written only "
+        "if its graphs agree with PyTorch.",
     )  # fmt: skip
-    parser.add_argument("--target", required=True, help=f"formats, with commas between: {', '.join(TARGETS.names())}")
+    parser.add_argument("--target", required=True, help=f"formats, separated by commas: {', '.join(TARGETS.names())}")
     parser.add_argument(
-        "--precision", default="fp32", help="number formats, in the order readers try them: fp32, fp16, int8,"
-        " int8_static (activations, too), mixed (int4 and int8), int4, of those that a target has (default: fp32)",
+        "--precision", default="fp32", help="precisions, separated by commas, in the order in which readers try them:"
+        " fp32, fp16, int8, int8_static (activations, too), mixed (int4 and int8), int4; not every target has all"
+        " (default: fp32)",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", type=Path, help="a run's folder or a checkpoint (default: the shipped pocket)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
-    parser.add_argument("--lines", metavar="DATASET", help="count reading errors on lines of a data set, too")
-    parser.add_argument("--split", default="test", help="of --lines (default: test)")
-    parser.add_argument("--limit", type=int, default=100, help="lines of it to read (default: 100)")
     parser.add_argument(
-        "--no-chunk", action="store_true", help=f"leave out the graphs that score {CHUNK} given tokens at once, which"
-        " reading doesn't need and which cost each Core ML decoder its weights once more",
+        "--checkpoint", type=Path, help="folder of a run, or a checkpoint (default: the shipped pocket)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the bundle; an older bundle there is replaced"
+    )
+    parser.add_argument("--lines", metavar="DATASET", help="also count reading errors on lines of this data set")
+    parser.add_argument("--split", default="test", help="split of --lines (default: test)")
+    parser.add_argument("--limit", type=int, default=100, help="how many lines of --lines to read (default: 100)")
+    parser.add_argument(
+        "--no-chunk", action="store_true", help=f"leave out the graphs that score {CHUNK} given tokens at once; reading"
+        " doesn't need them, and in Core ML they double the size of the decoders",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     wanted = chosen(options.target, options.precision)
@@ -65,12 +70,14 @@ def export_command(arguments: Sequence[str]) -> int:
 def verify_command(arguments: Sequence[str]) -> int:
     """Check a bundle; the last line is JSON."""
     parser = argparse.ArgumentParser(
-        prog="omr-export verify", description="Check a bundle's checksums, self-test and parity again."
+        prog="omr-export verify", description="Check a bundle again: checksums, self-test, agreement with PyTorch."
     )
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
-    parser.add_argument("--checkpoint", type=Path, help="what it was made from (default: the one it names)")
     parser.add_argument(
-        "--long", action="store_true", help="also compare every position that the caches hold with PyTorch"
+        "--checkpoint", type=Path, help="checkpoint that it was made from (default: the one that it names)"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="also compare every position that the caches can hold with PyTorch"
     )
     options = parser.parse_args(arguments)
 
@@ -83,7 +90,8 @@ def verify_command(arguments: Sequence[str]) -> int:
 def inspect_command(arguments: Sequence[str]) -> int:
     """Print what a bundle holds."""
     parser = argparse.ArgumentParser(
-        prog="omr-export inspect", description="Files, inputs and outputs, figures and operators of a bundle."
+        prog="omr-export inspect",
+        description="Show what is in a bundle: files, inputs and outputs, figures, operators.",
     )
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
     options = parser.parse_args(arguments)
@@ -100,8 +108,8 @@ def lint_command(arguments: Sequence[str]) -> int:
     """Print what rules find in a bundle's graphs; the last line is JSON."""
     parser = argparse.ArgumentParser(
         prog="omr-export lint",
-        description="Look for what is known to fail or to be slow: operators, shapes and numbers of every graph. Exit "
-        "code 2 where an artifact breaks a rule about a place that it claims to run in.",
+        description="Look in every graph for operators, shapes and numbers that are known to fail or to be slow. The "
+        "exit code is 2 if an artifact breaks a rule about a place that it claims to run in.",
     )
     parser.add_argument("bundle", type=Path, metavar="DIR", help="folder of a bundle")
     options = parser.parse_args(arguments)

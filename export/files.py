@@ -11,7 +11,7 @@ Opened = TypeVar("Opened")
 
 
 def opened_once(read: Callable[[Path], Opened]) -> Callable[[Path], Opened]:
-    """`read`, which looks at a file or folder again only when it has changed: several graphs lie in one."""
+    """`read`, cached until the file or folder changes, because several graphs may share one."""
     kept = lru_cache(maxsize=2)(lambda path, _changed: read(path))
 
     def opened(path: Path) -> Opened:

@@ -1,7 +1,7 @@
-"""What an export target is to the rest: one entry a file in `export/targets/`, found by the file's name.
+"""The interface of export targets: each is a file in `export/targets/` and has that file's name.
 
-Whatever is special about a target (its precisions, the oldest system that runs it, the axes it leaves
-variable) is a field of its entry. The engine that runs it has the same name in `runtime/engines/`.
+Whatever is special about a target (its precisions, the oldest system that runs it, its variable axes) is a field of its
+entry. The engine in `runtime/engines/` that runs its files has the same name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Target:
             precision is one of CALIBRATED, a `Calibration` is the fifth argument.
         load: (file, graph name) -> a function that runs the graph: inputs by name -> outputs by name, in the
             contract's types. For parity checks; an engine of the runtime does the same without copies.
-        operators: (file, graph name) -> how often each operator stands in the graph.
+        operators: (file, graph name) -> how often each operator occurs in the graph.
         check: (file, graph name) -> refuses a graph that breaks the contract.
         variable: axes of the contract that stay variable: B rows, W width (with T), S cache slots. Without B, graphs
             take one row; without W, there is an `encode_W` for each width, and decoders take the widest bucket's
@@ -52,15 +52,15 @@ class Target:
         graph_view: (file, graph name) -> the graph as rules of `omr-export lint` see it; None where it can't be shown.
         runs_on: places that an artifact claims to run in, as `export.places` names them; rules about others only warn.
         half: precisions whose activations are float16.
-        exact_norms: whether layer norms are computed in fp32 there.
+        exact_norms: whether the target computes layer norms in fp32.
         axes: how its graphs store keys and values, see `runtime.bundle.cache_axes`; empty: as the contract has them.
             `load` takes and gives the contract's axes all the same.
         half_caches: precisions whose keys, values and memory's mask are float16 at the border, too. `load` takes and
             gives float32 all the same.
-        engine: (files, sizes) -> the runtime's engine of this target over programs that are evaluated, for machines
-            where it can't run itself. Without it an engine is made of `load` there.
-        delegate: what runs all of its graphs and can't be run or evaluated here, so that nothing is measured; the
-            manifest says so.
+        engine: (files, sizes) -> the runtime's engine on evaluated programs, for machines where the engine can't run.
+            Without it an engine is made from `load`.
+        delegate: name of a delegate that runs all graphs and that nothing here can run or evaluate. Then nothing is
+            measured, and the manifest says so.
     """
 
     precisions: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""`omr-bench`: how fast a bundle reads, and where.
+"""`omr-bench`: times how fast a bundle reads on a device.
 
 omr-bench run [BUNDLE ...] [--device NAME ...] [--out DIR]
 omr-bench compare A B     report DIR     devices
@@ -25,22 +25,40 @@ PAGES = Path(__file__).resolve().parents[1] / "tests" / "data"  # there in a sou
 
 def parser() -> argparse.ArgumentParser:
     """The command line of omr-bench."""
-    out = argparse.ArgumentParser(prog="omr-bench", description="Time bundles, and compare what was timed.")
+    out = argparse.ArgumentParser(prog="omr-bench", description="Time how fast bundles read, and compare results.")
     commands = out.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="time encoder, decoder step and a whole page")
-    run.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="folders (default: the shipped pocket)")
-    run.add_argument("--device", nargs="+", default=["host"], metavar="NAME", help="where (default: host)")
-    run.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="where results go")
-    run.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="(default: 1 2)")
-    run.add_argument("--runs", type=int, default=LEAST_RUNS, metavar="N", help=f"of each case (least: {LEAST_RUNS})")
-    run.add_argument("--precision", nargs="+", default=[], metavar="NAME", help="only these (default: all it holds)")
-    run.add_argument("--page", type=Path, metavar="FILE", help="page to read (default: the demo page)")
-    compare = commands.add_parser("compare", help="ratios of two results, or of two folders of results")
-    compare.add_argument("a", type=Path, metavar="A")
-    compare.add_argument("b", type=Path, metavar="B")
-    table = commands.add_parser("report", help="a table of all results in a folder")
-    table.add_argument("folder", type=Path, metavar="DIR")
-    commands.add_parser("devices", help="where bundles can be timed here")
+    run = commands.add_parser("run", help="time the encoder, a step of the decoder and a whole page")
+    run.add_argument(
+        "bundles", nargs="*", type=Path, metavar="BUNDLE", help="folders of bundles (default: the shipped pocket)"
+    )
+    run.add_argument("--device", nargs="+", default=["host"], metavar="NAME", help="devices to time on (default: host)")
+    run.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/bench"),
+        metavar="DIR",
+        help="folder for the results (default: runs/bench)",
+    )
+    run.add_argument(
+        "--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="numbers of threads to try (default: 1 2)"
+    )
+    run.add_argument(
+        "--runs",
+        type=int,
+        default=LEAST_RUNS,
+        metavar="N",
+        help=f"how often each case is timed (at least {LEAST_RUNS}, the default)",
+    )
+    run.add_argument("--precision", nargs="+", default=[], metavar="NAME", help="only these precisions (default: all)")
+    run.add_argument(
+        "--page", type=Path, metavar="FILE", help="picture or PDF to read as a whole (default: the demo page)"
+    )
+    compare = commands.add_parser("compare", help="compare two results, or two folders of results, as ratios")
+    compare.add_argument("a", type=Path, metavar="A", help="file or folder of results")
+    compare.add_argument("b", type=Path, metavar="B", help="file or folder of results")
+    table = commands.add_parser("report", help="print a table of all results in a folder")
+    table.add_argument("folder", type=Path, metavar="DIR", help="folder of results")
+    commands.add_parser("devices", help="list the devices that can be used on this machine")
     return out
 
 
@@ -51,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """omr-bench run: a file a bundle and device, a table, one line of JSON."""
+    """omr-bench run: writes a file for each bundle and device, prints a table and one line of JSON."""
     if args.runs < LEAST_RUNS:
         raise InputError(f"--runs is {args.runs}; fewer than {LEAST_RUNS} make no 90th percentile")
     if min(args.threads) < 1:

@@ -1,4 +1,5 @@
-"""Where bundles can be timed: one file a device in `mobile_bench/devices`."""
+"""The interface of devices, where bundles are timed: each is a file in `mobile_bench/devices` and has that file's
+name."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ class Settings:
     """What to time.
 
     Attributes:
-        threads: every case is timed with each of these.
-        runs: how often.
+        threads: every case is timed with each of these numbers.
+        runs: how often each case is timed.
         precisions: only these; empty for all of the bundle.
         page: picture or PDF to read whole; None leaves that case out.
     """
@@ -33,7 +34,7 @@ class Settings:
 class Device(Protocol):
     """A driver of one kind of device."""
 
-    label: str  # how figures of this device are tagged in reports: measured, vendor estimate, model estimate
+    label: str  # printed beside its figures in reports: measured, vendor estimate, model estimate
 
     def describe(self) -> dict[str, Any]:
         """The machine: model, processor, memory, system."""

@@ -1,6 +1,6 @@
-"""Proof of where a graph ran: the provider of every node, from ONNX Runtime's own profile.
+"""Finds where a graph really ran: the provider of every node, from ONNX Runtime's own profile.
 
-`session.get_providers()` says what was registered, which proves nothing about where nodes went.
+`session.get_providers()` only says which providers were registered, not where nodes ran.
 """
 
 from __future__ import annotations

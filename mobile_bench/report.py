@@ -1,4 +1,4 @@
-"""Results on disk, and tables of them: every figure with its unit, machine and how it was got."""
+"""Stores results and makes tables of them. Every figure has its unit, machine and how it was measured."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def machines(results: Iterable[dict[str, Any]]) -> str:
 def ratios(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Median of the second over that of the first, for every case both hold; the newest result of each counts.
 
-    Where the two hold different precisions, one each, they are compared across them.
+    If each of the two has just one precision, and they differ, these two are compared.
 
     Raises:
         InputError: no case in common.

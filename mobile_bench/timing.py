@@ -1,4 +1,4 @@
-"""Timing one thing many times, and memory: what every figure of ours is made of."""
+"""Times one thing many times, and measures memory."""
 
 from __future__ import annotations
 

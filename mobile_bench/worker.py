@@ -1,6 +1,7 @@
-"""What runs in a process of its own for one precision and number of threads: load, encode, decode, read a page.
+"""Times one precision with one number of threads, in a process of its own: load, encode, decode, read a page.
 
-Started by a device driver as `python -m mobile_bench.worker` with a `Task` as JSON on stdin; answers JSON on stdout.
+A device driver starts `python -m mobile_bench.worker` and writes a `Task` as JSON to stdin. The answer is JSON on
+stdout.
 """
 
 from __future__ import annotations

@@ -52,30 +52,32 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="omr-transcribe",
-        description="Read printed music from pictures and PDFs: ABC on stdout, or files with -o.",
+        description="Read printed music from pictures and PDFs. Prints ABC, or writes files with -o.",
     )
-    made.add_argument("files", nargs="+", metavar="FILE", help="picture or PDF, or a folder of them")
+    made.add_argument("files", nargs="+", metavar="FILE", help="picture, PDF, or a folder of them")
     made.add_argument(
         "-o",
         dest="outputs",
         action="append",
         default=[],
         metavar="OUT",
-        help="NAME.abc, NAME.musicxml or NAME.mid for everything read, or FOLDER/ for all three of each file;"
-        " may be repeated",
+        help="write NAME.abc, NAME.musicxml or NAME.mid with everything that was read, or FOLDER/ with all three"
+        " for each file; may be repeated",
     )
-    made.add_argument("--bundle", metavar="DIR", help="bundle to read with (default: the shipped pocket)")
-    made.add_argument("--engine", metavar="NAME", help=f"what runs it: {', '.join(ENGINES.names())}")
-    made.add_argument("--precision", metavar="NAME", help="precision of the bundle, such as fp32 or int8")
+    made.add_argument("--bundle", metavar="DIR", help="bundle to read with (default: the shipped one, pocket)")
+    made.add_argument("--engine", metavar="NAME", help=f"what runs the bundle: {', '.join(ENGINES.names())}")
+    made.add_argument("--precision", metavar="NAME", help="which precision of the bundle to use, such as fp32 or int8")
     made.add_argument(
         "--beam",
         type=int,
         default=1,
         metavar="N",
-        help="candidates kept while reading: slower, fewer errors (default: 1)",
+        help="candidates that are kept for each line; more are slower and make fewer errors (default: 1)",
     )
-    made.add_argument("--overlay", metavar="PNG", help="picture of the systems found and what they read as")
-    made.add_argument("--json", action="store_true", help="one JSON object a page on stdout")
+    made.add_argument(
+        "--overlay", metavar="PNG", help="draw the systems that were found, and what was read, on the page"
+    )
+    made.add_argument("--json", action="store_true", help="print one JSON object for each page")
     return made
 
 

@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong: one sentence, exit code 2, never a traceback."""
+"""Errors for users: one sentence, exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OmrError(Exception):
 
 
 class InputError(OmrError):
-    """A file or folder that can't be read as what it should be."""
+    """A file or folder that isn't what was expected, or can't be read."""
 
 
 class BundleError(OmrError):
@@ -27,26 +27,26 @@ class ConfigError(OmrError):
 
 
 class UnavailableError(OmrError):
-    """A part that can't run here."""
+    """A part of the project that can't run on this machine."""
 
 
 class MissingExtraError(UnavailableError):
-    """A part that needs a package which isn't installed."""
+    """A part that needs a package that isn't installed."""
 
 
 class OtherSystemError(UnavailableError):
-    """A part of another operating system."""
+    """A part that only runs on another operating system."""
 
 
 OURS = ("runtime", "training", "export", "mobile_bench")
 
 
 def run_command(main: Callable[[], int], extra: str = "") -> int:
-    """Run a command's `main` and turn what a user can cause into one line on stderr.
+    """Run a command's `main`. Print a user's mistake as one line on stderr.
 
     Args:
         main: the command.
-        extra: of pyproject.toml, that brings the packages it needs beside the base install.
+        extra: the extra in pyproject.toml that brings the packages which the base install lacks.
 
     Returns:
         The exit code: 0 done, 2 the user's mistake, 130 interrupted. Other exceptions pass through (exit code 1), and
@@ -82,8 +82,8 @@ def interrupted() -> int:
 
 
 def stop_behind(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:
-    """The Ctrl-C or SIGTERM that an error came of, if one did: struck in an import, PyTorch's exporter makes another
-    error of it."""
+    """The Ctrl-C or SIGTERM behind an error, if there is one. PyTorch's exporter turns one that comes during an import
+    into another error."""
     while error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
         error = error.__cause__ or error.__context__
     return error

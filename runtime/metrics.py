@@ -1,8 +1,8 @@
-"""How well music was read: symbol and character error rates, note and sequence accuracy. All in percent.
+"""Measures how well music was read: symbol and character error rates, note and sequence accuracy, all in percent.
 
-Rates are micro-averaged as LEGATO defines them: the edit distances of all samples over the lengths of all
-references, so a long line weighs more than a short one and a rate can exceed 100. Special tokens must be gone
-before. A symbol error rate depends on the symbols: say which (atoms, BPE tokens or `runtime.abc.symbols`).
+Rates are micro-averaged as LEGATO defines them: the sum of all edit distances, divided by the sum of all reference
+lengths. So a long line counts more than a short one, and a rate can exceed 100. Remove special tokens first. A symbol
+error rate depends on what counts as a symbol, so always say it (atoms, BPE tokens or `runtime.abc.symbols`).
 """
 
 from __future__ import annotations
@@ -148,9 +148,9 @@ class ClassErrors:
 def errors_by_class(
     references: Sequence[Tokens], readings: Sequence[Tokens], class_of: Callable[[str], str] = kind
 ) -> dict[str, ClassErrors]:
-    """Which class of symbol the edits fall on; the edits add up to those of `ser`.
+    """Counts the edits for each class of symbol. They add up to those of `ser`.
 
-    A substitution belongs to the class of the reference's symbol, an invention to that of the reading's.
+    A substitution counts for the class of the reference's symbol, an insertion for that of the reading's.
 
     Returns:
         The classes, most frequent first.

@@ -1,4 +1,4 @@
-"""Where readings go: ABC, MusicXML and MIDI files, written whole or not at all."""
+"""Writes readings as ABC, MusicXML and MIDI files, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outputs:
 
     Attributes:
         files: one file each for everything that is read.
-        folders: take one file of each kind for every input.
+        folders: get one file of each kind for every input.
         overlay: picture of the systems found; further pages add their number to its name.
     """
 

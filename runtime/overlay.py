@@ -1,4 +1,4 @@
-"""A page with the systems that were found drawn on it: what was read, and where."""
+"""Draws on a page which systems were found and what was read in them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One registry for everything that is a folder of entries: the file's name is the entry's name.
+"""Registry: a folder of entries, one file each. The file's name is the entry's name.
 
-Listing the names reads the folder and imports nothing, so a missing optional package never breaks its neighbours.
+Listing the names reads the folder and imports nothing, so a missing optional package never breaks other entries.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Registry:
     Args:
         package: dotted name of the package whose modules are the entries, e.g. `training.backbones`.
         attribute: what `get` takes from an entry's module, e.g. `BACKBONE`.
-        noun: what an entry is called in messages, e.g. `backbone`.
+        noun: word for an entry in messages, e.g. `backbone`.
     """
 
     def __init__(self, package: str, attribute: str, noun: str) -> None:

@@ -25,19 +25,19 @@ USAGE = """omr-train CONFIG [CONFIG ...] [key=value ...] [--out RUN] [--resume]
 
 
 def train_command(arguments: Sequence[str]) -> int:
-    """Start a run, or go on with one."""
+    """Start or continue a run."""
     parser = argparse.ArgumentParser(
         prog="omr-train",
         usage=USAGE,
-        description="Train a model. Later configurations win over earlier ones, key=value over both.",
-        epilog=f"keys (the end of one is enough where it is clear): {', '.join(keys())}",
+        description="Train a model. Where configurations differ, the later one wins; key=value wins over all.",
+        epilog=f"keys (the end of a key is enough if only one key has it): {', '.join(keys())}",
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files and key=value overrides")
     parser.add_argument(
-        "--out", type=Path, help="folder of the run (default: runs/NAME of the first configuration)"
+        "--out", type=Path, help="folder of the run (default: runs/NAME, after the first configuration)"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out; in an empty folder, start it"
+        "--resume", action="store_true", help="continue the run in --out; if the folder is empty, start one"
     )
     options = parser.parse_intermixed_args(arguments)
     files = [Path(name) for name in options.configs if "=" not in name]
@@ -80,25 +80,30 @@ def value_of(config: Config, key: str) -> object:
 
 def evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="omr-train evaluate", description="Read a split freely in fp32 and count errors."
+        prog="omr-train evaluate",
+        description="Read the pictures of a split without seeing their labels, in fp32, and count errors. The last "
+        "line is JSON.",
     )
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="a run's folder, a checkpoint, or pocket"
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a run, a checkpoint, or pocket"
     )
-    parser.add_argument("dataset", metavar="DATASET", help="a folder made by omr-data, or an id on the hub")
-    parser.add_argument("--split", default="test", help="(default: test)")
-    parser.add_argument("--limit", type=int, default=0, help="lines to read, from the start (default: all)")
+    parser.add_argument("dataset", metavar="DATASET", help="folder that omr-data made, or an id on the hub")
+    parser.add_argument("--split", default="test", help="train, val or test (default: test)")
+    parser.add_argument("--limit", type=int, default=0, help="read only so many lines, from the start (default: all)")
     parser.add_argument("--batch-size", type=int, default=64, help="lines read at once (default: 64)")
-    parser.add_argument("--beam", type=int, default=1, metavar="N", help="candidates kept (default: 1, greedy)")
+    parser.add_argument("--beam", type=int, default=1, metavar="N", help="candidates kept for each line (default: 1)")
     parser.add_argument(
-        "--length-penalty", type=float, default=1.0, help="power of the length that divides scores (default: 1)"
-    )
+        "--length-penalty", type=float, default=1.0,
+        help="a candidate's score is divided by its length to this power (default: 1)",
+    )  # fmt: skip
     parser.add_argument(
         "--column-weight", type=float, default=0.5,
-        help="of the column head beside the decoder in choosing among candidates (default: 0.5)",
+        help="how much the column head counts beside the decoder when candidates are compared (default: 0.5)",
     )  # fmt: skip
-    parser.add_argument("--degrade", default="", metavar="PRESET", help="degrade the pictures first")
-    parser.add_argument("--seed", type=int, default=2, help="of the degradation (default: 2)")
+    parser.add_argument(
+        "--degrade", default="", metavar="PRESET", help="degrade the pictures first: scan, phone, train or photo"
+    )
+    parser.add_argument("--seed", type=int, default=2, help="seed of the degradation (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--dump", type=Path, metavar="FILE", help="write each reading as a JSON line: name, abc, reference"
@@ -160,11 +165,11 @@ def release_command(arguments: Sequence[str]) -> int:
     """Write a checkpoint as it is shipped; prints the folder and its size."""
     parser = argparse.ArgumentParser(
         prog="omr-train release",
-        description="Write a run's newest checkpoint as it is shipped: fp16 weights to read with, configuration, "
-        "tokenizer and log. A MODEL_CARD.md that stands in the folder is kept.",
+        description="Write a run's newest checkpoint as it is shipped: weights in fp16, configuration, "
+        "tokenizer and log. If the folder has a MODEL_CARD.md, it is kept.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder or a checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the release")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or a checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args(arguments)
 
     from .saving.release import release
@@ -179,10 +184,10 @@ def finished_command(arguments: Sequence[str]) -> int:
     """Say how far a run's newest checkpoint is; the exit code answers a script."""
     parser = argparse.ArgumentParser(
         prog="omr-train finished",
-        description="Exit code 0 if a run's newest checkpoint is that of its last step, 1 if steps are left. For batch "
-        "scripts: schedulers report 0 for jobs that lost a node.",
+        description="Say how far a run is. The exit code is 0 if the newest checkpoint is that of the last step, 1 if "
+        "steps are left. Batch scripts use this, because schedulers report 0 for jobs that lost a node.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     options = parser.parse_args(arguments)
 
     from .saving.checkpoint import find, read_progress

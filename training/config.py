@@ -1,8 +1,7 @@
-"""Configurations: YAML files merged in order, `key=value` overrides, into frozen dataclasses.
+"""Reads configurations: merges YAML files in order, applies `key=value` overrides, and builds frozen dataclasses.
 
-The published study's reference configuration loads as it stands; what it doesn't name has a default here.
-Values are converted by the field's type, since PyYAML reads `3e-4` as text. Unknown keys are errors that
-name the nearest key.
+The published study's reference configuration loads unchanged; what it doesn't set has a default here. Values are
+converted to the field's type, because PyYAML reads `3e-4` as text. For an unknown key the error names the nearest one.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .limits import check_number
 
 @dataclass(frozen=True)
 class ModelParams:
-    """Sizes of MusicTrOCR and what its columns learn."""
+    """Sizes of MusicTrOCR, and weights of its extra losses."""
 
     vision_model_name: str = "pocket_cnn"  # a file name in training/backbones, or the hub id of one
     pretrained: bool = True
@@ -39,7 +38,7 @@ class ModelParams:
     mixers: int = 2  # layers that let neighbouring columns see each other
     feed_columns: bool = False  # tell the decoder the classes found in each column
     dense_weight: float = 0.0  # loss of symbol class, staff position, duration of each column
-    ctc_weight: float = 0.0  # loss of the tokens read from the columns alone
+    ctc_weight: float = 0.0  # loss of the tokens read from the columns only
     guide_weight: float = 0.0  # loss of where one head of the last two layers looks
 
 
@@ -91,7 +90,7 @@ class SchedulerConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Lines wider than a limit wait; the limit grows evenly from `start_width` to all over `steps`."""
+    """Wide lines come later: the width limit grows evenly from `start_width` until, after `steps`, all lines fit."""
 
     steps: int = 0  # 0: no curriculum
     start_width: int = 256  # px
@@ -106,7 +105,7 @@ class TrainingConfig:
     gradient_accumulation_steps: int = 4
     epochs: float = 10
     max_steps: int = 0  # instead of epochs
-    max_minutes: float = 0  # leave after that long, with a checkpoint; 0: never
+    max_minutes: float = 0  # stop after so long, with a checkpoint; 0: never
     seed: int = 1
     label_smoothing: float = 0.0
     empty_weight: float = 0.25  # of columns with nothing in them, in the dense loss
@@ -117,14 +116,14 @@ class TrainingConfig:
     log_every: int = 10  # steps
     eval_every: int = 1000  # steps; 0: only at the end
     checkpoint_minutes: float = 10
-    checkpoint_steps: int = 0  # besides, every so many steps; 0: by the clock alone
+    checkpoint_steps: int = 0  # also every so many steps; 0: only by the clock
     max_skipped_steps: int = 10  # in a row whose loss or gradients aren't finite; then the run stops
     wandb: str = ""  # a project of Weights & Biases that gets the log, too
 
 
 @dataclass(frozen=True)
 class TechniqueConfig:
-    """Which weights are trained, and how. A setting that the technique has no use for must stay as it is here."""
+    """Which weights are trained, and how. A setting that the technique doesn't use must keep its default."""
 
     name: str = "full"  # a file name in training/techniques
     rank: int = 8  # of each adapter (lora, qlora)
@@ -208,7 +207,7 @@ def save_config(config: Config, file: Path) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, which is what YAML has."""
+    """Turns tuples into lists, because YAML has no tuples."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -236,7 +235,7 @@ def keys(kind: type = Config, prefix: str = "") -> list[str]:
 
 
 def full_key(key: str) -> str:
-    """A key as it stands, or the only setting that ends with it."""
+    """The full name of a setting: the key itself, or the only setting that ends with it."""
     if any(name == key or name.startswith(f"{key}.") for name in keys()):
         return key
     ending = [name for name in keys() if name.endswith(f".{key}")]

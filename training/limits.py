@@ -1,7 +1,7 @@
-"""Which numbers a setting may be; one that isn't named here must be finite and not negative.
+"""The numbers that each setting may have. A setting that isn't named here must be finite and not negative.
 
-`training.config.load_config` looks at every number, so that what can't be is refused before minutes go into opening
-data. What hangs together (sizes of a model, a technique's settings) is checked where it is used.
+`training.config.load_config` checks every number, so that impossible values are refused before opening data takes
+minutes. Values that depend on each other (sizes of a model, a technique's settings) are checked where they are used.
 """
 
 from __future__ import annotations

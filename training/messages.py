@@ -1,4 +1,4 @@
-"""What a person is told while a run goes on."""
+"""Prints what a person should know during a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def is_main_process() -> bool:
 
 
 def say(text: str) -> None:
-    """Explanations go to stderr, answers to stdout; of several processes one speaks."""
+    """Prints an explanation on stderr (results go to stdout); of several processes only one prints."""
     if is_main_process():
         print(text, file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
-# What the batch scripts beside this file do, which source it with the arguments RUN CONFIG [...]: one torchrun on each
-# node, a process for each GPU (or as many as PROCESSES_PER_NODE says).
+# The batch scripts in this folder source this file with the arguments RUN CONFIG [...]. It starts one torchrun on each
+# node, with a process for each GPU (or as many as PROCESSES_PER_NODE says).
 #
-# SIGUSR1, which SLURM sends ahead of the time limit: the run leaves with a checkpoint, and the job goes back into the
-# queue. SIGTERM (pre-emption, scancel): the run leaves with a checkpoint; whether the job comes back is SLURM's choice.
+# On SIGUSR1, which SLURM sends before the time limit, the run writes a checkpoint and stops, and the job goes back into
+# the queue. On SIGTERM (pre-emption, scancel) the run writes a checkpoint and stops; SLURM decides whether the job comes
+# back.
 
 run=$1
 shift
@@ -20,7 +21,7 @@ preempted=0
 trap 'preempted=1' USR1
 trap : TERM # the run gets it, too; the job must not end before the run has left
 
-# torchrun would end at SIGUSR1; ignored there, it reaches the processes, which listen to it themselves.
+# torchrun would end at SIGUSR1, so it ignores it here. The processes get the signal and handle it themselves.
 # From SLURM 22.05 on srun doesn't take --cpus-per-task from sbatch.
 srun --ntasks-per-node=1 --cpus-per-task="$cores" bash -c '
     trap "" USR1
@@ -28,12 +29,12 @@ srun --ntasks-per-node=1 --cpus-per-task="$cores" bash -c '
 ' torchrun --nproc-per-node="$processes" --master-addr="$address" --master-port=$((20000 + SLURM_JOB_ID % 10000)) \
     -m training "$@" --out "$run" --resume &
 step=$!
-# A trapped signal ends `wait`. It is passed on until the step has ended, since processes that start don't listen yet.
+# A trapped signal ends `wait`. It is passed on until the job step has ended, because starting processes don't listen yet.
 until wait "$step"; status=$?; ! kill -0 "$step" 2>/dev/null; do
     while ((preempted)) && kill -USR1 "$step" 2>/dev/null; do sleep 2; done
 done
 
-# srun's 0 doesn't mean that the run is finished: it has been seen when a node failed.
+# srun's exit code 0 doesn't mean that the run is finished: it was also seen after a node failed.
 python -m training finished "$run" && exit 0
 if ((preempted)); then
     echo "out of time: job $SLURM_JOB_ID goes back into the queue" >&2

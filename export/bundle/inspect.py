@@ -1,4 +1,4 @@
-"""What a bundle holds, as tables."""
+"""Shows what is in a bundle, as tables."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def in_words(name: str, value: Any) -> str:
 
 
 def operators(bundle: Bundle) -> Iterator[tuple[str, ...]]:
-    """How often each operator stands in each graph."""
+    """How often each operator occurs in each graph."""
     for artifact in bundle.manifest.artifacts:
         alike: dict[str, list[str]] = {}
         for graph in artifact.files:

@@ -1,4 +1,4 @@
-"""The model card of a bundle: what it is, what it was made from, how well it reads, what its files hold."""
+"""Writes the model card of a bundle: what it is, what it was made from, how well it reads, what files it has."""
 
 from __future__ import annotations
 

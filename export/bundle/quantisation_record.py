@@ -1,5 +1,5 @@
-"""What quantisation costs, kept with the run that was exported: `quantisation.jsonl`, an object for each artifact and
-export with `--lines`. `omr-train results` makes the study's Table 11 of it.
+"""Records what quantisation costs with the run that was exported: `quantisation.jsonl` gets an object for each artifact
+and each export with `--lines`. `omr-train results` makes the study's Table 11 from it.
 
     target, precision          of the artifact
     ser, ser_pytorch           symbol error rates over tokens, percent
@@ -34,7 +34,7 @@ def record(loaded: Loaded, manifest: Manifest, sizes: Mapping[str, int]) -> Path
         sizes: bytes of each of its files.
 
     Returns:
-        The file; None where nothing was read, or the checkpoint lies in no run's folder.
+        The file; None if nothing was read, or if the checkpoint isn't in a run's folder.
     """
     folder = loaded.folder.resolve()
     artifacts = [artifact for artifact in manifest.artifacts if "reading" in artifact.numerics]

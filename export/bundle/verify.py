@@ -1,4 +1,4 @@
-"""Is a bundle still what was written? Checksums, the self-test and parity, each measured again."""
+"""Checks that a bundle is still what was written: measures checksums, the self-test and parity again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: convert, check against PyTorch, then write everything or nothing."""
+"""Turns a checkpoint into a bundle: converts it, checks it against PyTorch, then writes everything or nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .model_card import CARD, model_card
 from .quantisation_record import record
 
 SELF_TEST = "self_test.png"
-SELF_TEST_LINE = 2  # of the probe's lines: three bars, not degraded
+SELF_TEST_LINE = 2  # which of the probe's lines: three bars, not degraded
 SELF_TEST_TOKENS = 128
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "coremltools", "numpy", "omr-in-a-phone")
 
@@ -47,7 +47,7 @@ def say(text: str) -> None:
 
 
 def open_checkpoint(path: Path | None) -> Loaded:
-    """A checkpoint or run; without a path the shipped one, which is said.
+    """Open a checkpoint or run; without a path, the shipped one (and say so).
 
     Raises:
         OmrError: there is none, or it is damaged.
@@ -128,7 +128,7 @@ def as_read(preparation: Preparation, spec: IOSpec) -> Preparation:
 
 
 def refuse_other_folder(out: Path) -> None:
-    """Minutes of work should not end in a folder that must not be replaced.
+    """Refuse a folder that must not be replaced, before minutes of work.
 
     Raises:
         BundleError: `out` holds something that is no bundle.

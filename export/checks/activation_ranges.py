@@ -1,9 +1,9 @@
-"""How far a model's activations stay from the ends of half precision, measured while it reads engraved lines.
+"""Measures how far a model's activations stay from the limits of half precision while it reads engraved lines.
 
-PyTorch runs the graphs as they are exported, in fp32, with the cache, and every operator's result is looked at. Where
-a converter may take an operator to pieces, the pieces are computed too: the squares inside a layer norm, the scores
-inside a fused attention. A batch norm is folded into the convolution before it by every converter, so that one's own
-result isn't counted. Values between -12,500 and -7,500 are the mask's -1e4 and what was added to it.
+PyTorch runs the graphs as they are exported, in fp32, with the cache, and the result of every operator is measured. If
+a converter may split an operator, its parts are measured, too: the squares inside a layer norm, the scores inside fused
+attention. Every converter folds a batch norm into the convolution before it, so that convolution's own result doesn't
+count. Values between -12,500 and -7,500 are the mask's -1e4 and what was added to it.
 
     headroom   log2(65504 / highest magnitude), in bits: at 0 the next larger value is infinite
     sums       the same for sums inside layer norms, which overflow where a processor adds up in half precision
@@ -38,7 +38,7 @@ from .torch_engine import TorchEngine
 
 HIGHEST = 65504.0  # of half precision
 SMALLEST = 2.0**-24
-LEAST_BITS = 1.0  # of headroom; six lines are few, and another may go a little higher
+LEAST_BITS = 1.0  # of headroom: six lines are few, and another may go a little higher
 NAMED = 8  # operators in the manifest
 MASK = (-12500.0, -7500.0)
 SQUARE = "square of"  # a layer norm
@@ -71,7 +71,7 @@ class Ranges(TorchDispatchMode):
         self.variances: dict[str, float] = {}
         self.within: list[str] = []
         self.last = ""
-        self.waiting: tuple[str, Tensor] | None = None  # a convolution's result, until what follows is known
+        self.waiting: tuple[str, Tensor] | None = None  # a convolution's result, until we know what follows it
 
     @contextmanager
     def looking(self) -> Iterator[Ranges]:
@@ -219,7 +219,7 @@ def bits_under(magnitude: float) -> float:
 
 
 class HalfPrecision:
-    """Figures for the artifacts of a model that compute, or may compute, in half precision; measured once."""
+    """Headroom figures for a model's artifacts in half precision, measured once."""
 
     def __init__(self, model: MusicTrOCR, spec: IOSpec, tokenizer: Tokenizer, probe: Probe) -> None:
         self.given = model, spec, tokenizer, probe

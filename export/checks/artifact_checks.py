@@ -1,4 +1,4 @@
-"""Everything that an artifact has to show before it is written, prepared once for a checkpoint."""
+"""All checks that an artifact must pass before it is written, prepared once for a checkpoint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Checks:
         numerics = self.half.numbers(name, target, precision)
         spec = target.io(self.spec, precision)
         numerics |= measure(self.loaded.model, spec, self.loaded.tokenizer, self.probe, name, files)
-        if target.delegate:  # what nothing here can run must read on the device as PyTorch does here
+        if target.delegate:  # nothing here can run it, so the self-test holds PyTorch's reading
             return numerics, self.reference
         engine = open_engine(name, files, spec)
         if self.shipped is not None:

@@ -1,10 +1,11 @@
-"""200 lines shipped with the project that neither training nor calibration has seen: what an exported model is tried
-on before it is written.
+"""200 lines that come with the project, and that neither training nor calibration has seen. An exported model reads
+them before it is written.
 
-Engraved from tunes of the test split, one bar to eight, the whole notation with clutter beside it: 150 clean ones and
-50 through a phone's camera, as `omr-data build --mix heldout` makes them. Longer ones than `LONGEST` are left out: the
-reader cuts those, and a model that reads them whole may go round in circles, which says nothing of its precision.
-Stored 96 px high and not prepared, so they suit every checkpoint. `heldout.parquet` is made again by
+They are engraved from tunes of the test split, with one to eight bars, the whole notation, and clutter: 150 clean ones
+and 50 as a phone's camera sees them, as `omr-data build --mix heldout` makes them. Lines longer than `LONGEST` are left
+out, because the reader cuts those; a model that reads them whole may repeat itself, which says nothing about a
+precision. They are stored 96 px high and not prepared, so they suit every checkpoint. To make `heldout.parquet` again,
+run
 
     python -m export.checks.heldout
 """
@@ -26,14 +27,14 @@ from training.data.sources.corpus import load_sources
 FILE = Path(__file__).with_name("heldout.parquet")
 SPLIT = "test"
 LONGEST = 2000  # px; `pocket`'s widest bucket is 2,048 px
-RECIPES = {  # lines to take of each; of seeds that no other data set has
+RECIPES = {  # how many lines of each; their seeds are used nowhere else
     Recipe(160, 6001, mix="heldout", splits=(SPLIT,)): 150,
     Recipe(55, 6002, mix="heldout", splits=(SPLIT,), degrade="phone"): 50,
 }
 
 
 class Line(NamedTuple):
-    """A picture, encoded, and what stands in it."""
+    """An encoded picture and its label."""
 
     picture: bytes
     abc: str
@@ -47,7 +48,7 @@ def lines() -> list[Line]:
 
 
 def engraved(recipe: Recipe, limit: int | None = None) -> list[tuple[Image.Image, str]]:
-    """The lines of a recipe that aren't too long, made from its seed, and what stands in them.
+    """The lines of a recipe that aren't too long, made from its seed, with their labels.
 
     Args:
         limit: rows of the recipe to make, from the first.

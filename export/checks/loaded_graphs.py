@@ -1,7 +1,7 @@
-"""A target's graphs behind one call, whatever sizes each takes; and as an engine where the runtime has none here.
+"""Calls a target's graphs, whatever sizes each takes, and makes an engine of them if the runtime's can't run here.
 
-Rows go one by one through graphs that take one, each bucket has its graph, and memory is padded to the widest bucket
-where decoders take that alone (see `Target.variable`).
+If a graph takes one row, rows go one by one. If there is a graph for each bucket, the right one is taken. If decoders
+take only the memory of the widest bucket, it is padded (see `Target.variable`).
 """
 
 from __future__ import annotations

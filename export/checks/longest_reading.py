@@ -1,5 +1,5 @@
-"""Does a cache stay exact through the longest reading there is? The scores after every position, the cache growing on
-the way, against PyTorch's pass over the whole sequence without one.
+"""Checks that a cache stays exact through the longest reading: compares the scores after every position, while the
+cache grows, with PyTorch's pass over the whole sequence without a cache.
 
     omr-export verify --long DIR
 """

@@ -1,4 +1,5 @@
-"""Does a decoder multiply its memory by weights? It must not: keys and values of the memory belong into the encoder."""
+"""Finds decoders that multiply their memory by weights. They must not: the encoder computes keys and values of the
+memory, once."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Does an exported model compute what PyTorch computes? Measured before anything is written.
+"""Measures whether an exported model computes what PyTorch computes, before anything is written.
 
-fp32 and fp16 must agree to rounding: each output at several widths and cache sizes (at all, where each has a graph of
-its own), and readings with a cache against PyTorch's whole-sequence pass without one. Other precisions must choose the
-same token at MIN_TOP1 of 100 positions, given the same tokens before. Every precision must read a line alone as in a
-batch. Graphs that take several given tokens at once must agree as those of one do. A trained model's artifacts also
-read held-out lines (`export.checks.reading_trial`), with bounds on what differs.
+fp32 and fp16 must agree up to rounding. Compared are each output at several widths and cache sizes (at all sizes that
+have their own graph), and readings with a cache with PyTorch's whole-sequence pass without one. Other precisions must
+predict the same token at MIN_TOP1 of 100 positions, given the same tokens before. Every precision must read a line
+alone as in a batch. Graphs for several given tokens must meet the same limits. A trained model's artifacts also read
+held-out lines (`export.checks.reading_trial`), with limits on the difference.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from .torch_engine import TorchEngine, whole_sequence
 
 MIN_PSNR = 80.0  # dB; rounding gives 100 to 140, a wrong constant under 40
 MIN_TOP1 = 90.0  # percent of the tokens
-# By precision, where more is asked for than MIN_TOP1: dB of every output, percent of the tokens.
+# Stricter limits for some precisions: dB of every output, percent of the tokens.
 LEAST = {"fp32": (MIN_PSNR, MIN_TOP1), "fp16": (40.0, 99.0)}
 MIN_TOP1_FOUR = 50.0  # percent, with weights of 4 bits: random ones agree on 65 to 75
-# Of a trained model on the shipped lines, by precision: percent of the lines read as PyTorch does; points of symbol
-# error rate that it may read worse. int4 is written as it is, with its figures.
+# For trained models, on the shipped lines, by precision: percent of the lines that must read as in PyTorch, and points
+# that the symbol error rate may be worse. int4 has no limit; its figures are only reported.
 LEAST_EQUAL = {"fp32": 100.0, "fp16": 99.0}
 MOST_WORSE = {"fp32": 0.0, "fp16": 0.1, "int8": 0.3, "int8_static": 0.3, "mixed": 0.5}
-# Without held-out lines, as random weights are: encoders of 50 layers with random weights make much of small
-# differences (int8 weights leave 28 dB in ResNet-50), so a decoder is judged with PyTorch's memory, encoders by dB.
+# For models with random weights, which read no held-out lines. Random encoders of 50 layers amplify small differences
+# (int8 weights leave 28 dB in ResNet-50), so a decoder gets PyTorch's memory, and encoders are judged by dB.
 LEAST_RANDOM = {"int8": 20.0, "int8_static": 10.0}
 MOST_APART = 5.0  # percent of the tokens: chunks against steps, whose rounding differs
 MOST_PSNR = 200.0  # dB; stands for equality, since JSON has no infinity
 NOT_EXECUTED = "not executed here"
-REGRET = 1e-3  # how far under the highest logit a choice of fp32 may lie: rounding may turn a tie
+REGRET = 1e-3  # how far below the highest logit a choice of fp32 may be: rounding may decide a tie
 MOST_TOKENS = 96  # of each reading
 
 Rows = list[list[int]]
@@ -192,7 +192,8 @@ def readings(
     Returns:
         Of steps, `cached_psnr_db`: logits with the artifact's cache against PyTorch's pass without one, given
         PyTorch's own readings; `top1_percent`: same highest token there; `step_top1_percent`: the same with PyTorch's
-        memory, too; `regret`: how far, at worst, the artifact's own reading lies under PyTorch's highest logit;
+        memory, too; `regret`: how far, at worst, a token of the artifact's own reading is below PyTorch's highest
+        logit;
         `alone_equals_batch`; `lines` and `positions` compared. Of chunks of tokens, the first two and `positions`.
     """
     limit = min(MOST_TOKENS, engine.spec.slots[-1] - 1)
@@ -232,7 +233,7 @@ def compared(expected: Sequence[Floats], found: Sequence[Floats]) -> dict[str, A
 
 
 def failures(precision: str, numerics: dict[str, Any]) -> Iterator[str]:
-    """What keeps an artifact from being written, in words."""
+    """Reasons why an artifact must not be written, in words."""
     decode = numerics["decode"]
     least_psnr, least_top1 = LEAST.get(precision, (0.0, MIN_TOP1_FOUR if precision in ("int4", "mixed") else MIN_TOP1))
     if "psnr_db" not in decode:
@@ -304,7 +305,7 @@ def measure(
 
 
 def unmeasured(target: Target, files: Mapping[str, Path]) -> dict[str, Any]:
-    """What stands in the place of figures where nothing here can run the graphs: that, and what they consist of.
+    """Replaces figures if nothing here can run the graphs: says so, and what they consist of.
 
     Returns:
         By kind of graph: `numerics`, the words "not executed here"; `delegate`, what runs them; `outside`, operators

@@ -1,5 +1,5 @@
-"""Lines of music that an exported model is tried on: invented and engraved from a seed, so that no data set is
-needed; or those of a data set.
+"""Lines of music to try an exported model on: invented and engraved from a seed, so that no data set is needed, or
+taken from a data set.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How well an artifact reads lines with labels, beside PyTorch on the same batches: those shipped with the project, or
-a data set's.
+"""Compares how well an artifact and PyTorch read the same labelled lines: those that come with the project, or a data
+set's.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .parity import Rows, read, uncached
 from .probe import Pictures, by_bucket
 from .torch_engine import TorchEngine
 
-LEARNT = 80.0  # percent of the next tokens, given those before, that a trained model knows in the first lines,
-FIRST = 16  # which are so many
-TRAINED = 20.0  # percent; symbol error rate on the shipped lines under which a model counts as trained
+LEARNT = 80.0  # a trained model predicts so many percent of the next tokens in the first lines,
+FIRST = 16  # so many lines,
+TRAINED = 20.0  # and has a symbol error rate under so many percent on the shipped lines
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Trial:
         return trial if ser(trial.references, trial.expected) < TRAINED else None
 
     def first(self, limit: int) -> Trial:
-        """The same with the first `limit` lines alone."""
+        """The same with only the first `limit` lines."""
         batches, order, kept = list[Pictures](), list[list[int]](), list[bool]()
         for (image, valid), group in zip(self.batches, self.order, strict=True):
             rows = [row for row, number in enumerate(group) if number < limit]

@@ -1,4 +1,4 @@
-"""PyTorch as an engine of the runtime's interface: what exported graphs are compared with."""
+"""Wraps PyTorch as an engine of the runtime, to compare exported graphs with it."""
 
 from __future__ import annotations
 

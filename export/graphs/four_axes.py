@@ -1,8 +1,8 @@
-"""How a graph keeps to four axes and to known operators on its way to LiteRT, whose GPU delegate otherwise leaves it to
-the CPU, or miscomputes it without a word.
+"""Keeps a graph to four axes and to known operators when it is converted for LiteRT. Otherwise LiteRT's GPU delegate
+leaves it to the CPU, or silently computes wrong numbers.
 
-PyTorch takes a product [B, h, N, d] x [B, h, d, S] to pieces of three axes, and the decoder of several tokens then gave
-other scores on the GPU (18 dB instead of 137; LiteRT 2.3 through WebGPU). While a module is traced,
+PyTorch splits a product [B, h, N, d] x [B, h, d, S] into products of three axes. The decoder for several tokens then
+gave other scores on the GPU (18 dB instead of 137; LiteRT 2.3 through WebGPU). While a module is traced,
 
     products       of four axes stay such; an operand that is transposed is so before, by an operator of its own, since
                    delegates are known that pass over the flags for it (LiteRT #8913)
@@ -85,7 +85,7 @@ def constant_places(*grid: Any) -> Tensor:
 
 
 def attention_in_steps(attention: Any, x_BND: Tensor, **_others: Any) -> Tensor:
-    """timm's self-attention without a mask."""
+    """timm's self-attention without a mask, split as described above."""
     query, keys, values = (
         part.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for part in attention.qkv(x_BND).chunk(3, dim=2)
     )
@@ -96,7 +96,7 @@ def attention_in_steps(attention: Any, x_BND: Tensor, **_others: Any) -> Tensor:
 
 @contextmanager
 def four_axes(model: nn.Module) -> Iterator[None]:
-    """A model that is traced meanwhile keeps to what is said above."""
+    """Inside this context, a model is traced as described above."""
     with ExitStack() as stack:
         stack.enter_context(plain_attention())
         stack.enter_context(replaced(column_memory, "places", constant_places))

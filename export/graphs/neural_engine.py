@@ -1,8 +1,8 @@
-"""The contract's graphs laid out for Apple's Neural Engine: the same weights, other shapes.
+"""Lays out the contract's graphs for Apple's Neural Engine: the same weights in other shapes.
 
-The Neural Engine works on [B, C, 1, S]: channels first, what is many in number last. So linear maps are convolutions of
-1x1, each head's attention is computed by itself, and keys and values cross the border as the two products of attention
-take them (`runtime.bundle.cache_axes.NEURAL_ENGINE`): nothing large is transposed, neither in the graph nor by the
+The Neural Engine works on [B, C, 1, S]: channels first, and the long axis last. So linear maps are 1x1 convolutions,
+and each head's attention is computed by itself. Keys and values go in and come out as the two products of attention
+take them (`runtime.bundle.cache_axes.NEURAL_ENGINE`), so nothing large is transposed, neither in the graph nor by the
 host.
 
 Sources: Apple, Deploying Transformers on the Apple Neural Engine (2022,
@@ -71,7 +71,7 @@ class Stored(NamedTuple):
 
 
 def attend(query_BD1N: Tensor, parts: Sequence[Stored], mask_BS1N: Tensor, heads: int) -> Tensor:
-    """Attention, a head at a time, over caches that lie in several tensors; queries hold the scale already.
+    """Attention, one head at a time, over caches in several tensors. Queries are already scaled.
 
     Args:
         query_BD1N: of all heads.
@@ -196,7 +196,7 @@ class Chunk(Step):
         hidden_BS1N = hidden_BS[:, :, None, None].repeat(1, 1, 1, token.shape[1])
         among_BN1N = (order_N[:, None] > order_N).float()[None, :, None].repeat(len(token), 1, 1, 1) * MASKED
         free_BS1N = torch.cat([hidden_BS1N, among_BN1N], dim=1)
-        # What fills a chunk up may stand beyond the last position there is.
+        # Padding of a chunk may be beyond the last position.
         position_BN = (position[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
         x_BND: Tensor = self.tokens(token) + self.positions(position_BN)
         x_BD1N, new = x_BND.transpose(1, 2)[:, :, None], list[Tensor]()

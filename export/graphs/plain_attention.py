@@ -1,4 +1,5 @@
-"""PyTorch's fused attention taken to pieces, for converters that make of it what a processor doesn't compute well."""
+"""Splits PyTorch's fused attention into simple operators, for converters that turn it into something a processor
+computes badly."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ from runtime.bundle.io_spec import MASKED
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """PyTorch's fused attention, which encoders call, as products and a softmax while a model is traced.
+    """While a model is traced, PyTorch's fused attention, which encoders call, becomes products and a softmax.
 
-    For iOS 18 coremltools makes one operator of the fused one, which iOS 26's Neural Engine computes inexactly
-    (executorch #15833); for LiteRT its products have three axes (`export.graphs.four_axes`).
+    For iOS 18 coremltools turns fused attention into one operator, which iOS 26's Neural Engine computes inexactly
+    (executorch #15833). For LiteRT its products have three axes (`export.graphs.four_axes`).
     """
     with replaced(F, "scaled_dot_product_attention", products):
         yield
@@ -26,7 +27,7 @@ def plain_attention() -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, name: str, other: Any) -> Iterator[None]:
-    """Something else in the place of a function of a module or class."""
+    """Replace a function of a module or class for a while."""
     kept = getattr(owner, name)
     setattr(owner, name, other)
     try:
@@ -39,7 +40,7 @@ def products(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None,
 ) -> Tensor:  # fmt: skip
-    """`F.scaled_dot_product_attention` without dropout; truth values of a mask tell what is seen."""
+    """`F.scaled_dot_product_attention` without dropout. In a mask of truth values, True means visible."""
     assert not dropout_p and not is_causal
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
     if attn_mask is not None:

@@ -1,8 +1,7 @@
-"""Does a bundle hold what is known to fail or to be slow where it shall run? Every rule of `export/lint/rules/`, each
-graph.
+"""Looks in a bundle for what is known to fail or to be slow: applies every rule in `export/lint/rules/` to every graph.
 
-A finding is an error where the artifact claims to run in the rule's place, and a warning elsewhere: a graph for the
-CPU need not suit the Neural Engine. What can't be seen is a finding, too: a rule that wasn't applied hasn't passed.
+A finding is an error if the artifact claims to run in the rule's place, else a warning: a graph for the CPU need not
+suit the Neural Engine. If a rule can't see what it needs, that is a finding, too, because the rule hasn't passed.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def apply(name: str, rule: Rule, view: GraphView, artifact: Artifact, runs_on: t
 
 
 def unseen(view: GraphView) -> dict[str, str]:
-    """What can't be seen of a graph; activations of one in half precision should have been measured."""
+    """What can't be seen of a graph. If it computes in half precision, its activations should have been measured."""
     missing = {HEADROOM: "no headroom in the manifest"} if view.half and view.headroom is None else {}
     return missing | view.not_seen()
 
@@ -112,7 +111,7 @@ def finding(
 
 
 def in_words(findings: list[Finding], rules: dict[str, Rule], bundle: Bundle) -> str:
-    """A row for each rule and artifact, the graphs that it speaks of together; then what each rule is for."""
+    """A table with a row for each rule and artifact, its graphs taken together; then the reason for each rule."""
     rows: dict[tuple[str, ...], list[Finding]] = {}
     for found in sorted(findings, key=lambda found: ORDER.index(found.severity)):
         key = (found.severity, f"{found.target} {found.precision}", found.rule, found.place)

@@ -1,5 +1,4 @@
-"""What a rule of `omr-export lint` is to the rest: one entry a file in `export/lint/rules/`, found by the file's
-name."""
+"""The interface of lint rules: each is a file in `export/lint/rules/` and has that file's name."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ EVERYWHERE_IN_HALF = dict.fromkeys(FORMATS, HALF)
 
 ERROR, WARNING = "error", "warning"
 
-# What Apple's engineers write for those who author models for the Neural Engine.
+# Advice by Apple's engineers for models on the Neural Engine.
 APPLE = "https://github.com/apple/coreai-models/blob/main/skills/skills/model-authoring/references"
 NEURAL_ENGINE_RULES = f"{APPLE}/neural_engine_rules.md"
 
@@ -27,17 +26,17 @@ Find = Callable[[GraphView], Iterator[str]]
 
 @dataclass(frozen=True)
 class Rule:
-    """Something that a graph must not hold where it shall run.
+    """Something that a graph must not contain if it is to run well in some place.
 
     Attributes:
-        what: is found, in words.
-        why: it matters.
-        source: where that is known from: addresses with spaces between them.
+        what: what the rule finds, in words.
+        why: why it matters.
+        source: addresses that say so, separated by spaces.
         places: format -> the place that the rule is about; graphs of other formats aren't looked at.
-        find: graph -> where it is broken, in words; nothing where it is kept.
-        severity: "error" where the graph doesn't run or computes something else, "warning" where it is slow or
-            large. An error is a warning where the artifact doesn't claim to run in that place.
-        needs: facts that it looks at; where one is unseen, the rule can't pass (see `GraphView.unseen`).
+        find: graph -> the places where the rule is broken, in words.
+        severity: "error" if the graph doesn't run or computes wrong numbers, "warning" if it is slow or large. An error
+            becomes a warning if the artifact doesn't claim to run in that place.
+        needs: facts that the rule looks at. If one can't be seen, the rule can't pass (see `GraphView.unseen`).
     """
 
     what: str

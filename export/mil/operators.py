@@ -157,7 +157,7 @@ def scatter(a: Arguments) -> Tensor:
 
 
 def slice_update(a: Arguments) -> Tensor:
-    """`x` with a slice of it replaced, whose places may be known at run time alone."""
+    """`x` with a slice replaced, whose indices may be known only at run time."""
     x, rank = a["x"].clone(), a["x"].ndim
     masks = {name: numbers(a.get(name, [False] * rank)) for name in ("begin_mask", "end_mask", "squeeze_mask")}
     if any(masks["squeeze_mask"]) or any(step != 1 for step in numbers(a.get("stride", [1] * rank))):
@@ -218,7 +218,7 @@ def quantize(a: Arguments) -> Tensor:
 
 
 def dequantize(a: Arguments) -> Tensor:
-    """What whole numbers stand for: activations, and weights of iOS 16."""
+    """The values of quantised integers: activations, and weights of iOS 16."""
     scale, zero = scale_and_zero(a)
     return (a["input"] - zero) * scale
 

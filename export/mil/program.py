@@ -1,8 +1,8 @@
-"""Run a saved CoreML ML Program without Apple's runtime, to prove that a package computes what PyTorch computes.
+"""Runs a saved Core ML program without Apple's runtime, to check that a package computes what PyTorch computes.
 
-Core ML itself runs on Apple's systems alone. This reads the operators (MIL) and weights back from the package and
-evaluates one after the other in PyTorch. It proves graph and weights, not Apple's kernels: values that the program
-holds in half precision are rounded to it after every operator, while sums inside an operator are made in fp32.
+Core ML runs only on Apple's systems. This file reads the operators (MIL) and weights back from the package and
+evaluates them one after the other in PyTorch. That checks graph and weights, not Apple's kernels: values that the
+program holds in half precision are rounded after every operator, while sums inside an operator are computed in fp32.
 
     run = Program(Path("encode_448.fp16.mlpackage"))
     outputs = run({"image": image, "valid_width": width})
@@ -82,7 +82,7 @@ class Program:
             )
 
     def operators(self) -> Counter[str]:
-        """How often each operator stands in the program."""
+        """How often each operator occurs in the program."""
         return Counter(op.op_type for op in self.operations)
 
     def make_state(self) -> State:

@@ -1,5 +1,5 @@
-"""What a Core ML function keeps between its runs, for `export.mil.program`: `coremltools.models.model.MLState` in
-numpy."""
+"""States, which a Core ML function keeps between its runs, for `export.mil.program`: `coremltools.models.model.MLState`
+in numpy."""
 
 from __future__ import annotations
 

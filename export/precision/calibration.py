@@ -1,6 +1,8 @@
-"""Lines that a precision is chosen or calibrated on: engraved from a seed of their own, not those it is judged on.
+"""Lines for choosing or calibrating a precision. They have their own seed, and aren't the lines that the result is
+judged on.
 
-Invented, so that no tune of any split is in them, in the whole notation, every third one through a phone's camera.
+They are invented, so they hold no tune of any split. They have the whole notation, and every third one is as a phone's
+camera sees it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from ..target import Arrays
 from .sensitivity import Given, bits_by_matrix, matrices
 
 SPLIT = "train"
-RECIPES = {  # lines of each; of seeds that no other data set has
+RECIPES = {  # how many lines of each; their seeds are used nowhere else
     Recipe(32, 6003, mix="invented", splits=(SPLIT,)): 32,
     Recipe(16, 6004, mix="invented", splits=(SPLIT,), degrade="phone"): 16,
 }
@@ -36,13 +38,13 @@ STRIDE = 16  # tokens
 
 @dataclass(frozen=True)
 class Calibration:
-    """A checkpoint and its calibration lines; what is made of them is made when it is first asked for."""
+    """A checkpoint and its calibration lines. Everything is computed when it is first asked for."""
 
     loaded: Loaded
 
     @cached_property
     def lines(self) -> list[tuple[Grey, list[int]]]:
-        """Prepared pictures and the tokens that stand in them."""
+        """Prepared pictures and their tokens."""
         rows = [row for recipe, number in RECIPES.items() for row in make_rows(Shard(SPLIT, 0, number), recipe, [])]
         preparation, tokenizer = self.loaded.preparation, self.loaded.tokenizer
         longest = self.loaded.config.model.params.max_seq_len - 1

@@ -1,15 +1,15 @@
-"""An ONNX graph in half precision: weights and activations float16, by ONNX Runtime's own converter.
+"""Converts an ONNX graph to half precision: float16 weights and activations, with ONNX Runtime's own converter.
 
-Pictures and scores stay float32 at the border; keys, values and the memory's mask, which are the bulk of what a step
-reads, are float16 outside, too. Three things are computed in fp32, and cost no time on a CPU:
+Pictures and scores that go in and come out stay float32. Keys, values and the memory's mask, which are most of what a
+step reads, are float16 outside the graph, too. Three things are computed in fp32, which costs no time on a CPU:
 
     angles    of sinusoidal positions: 128 has a neighbour at 127.94 in half precision, which is another angle
     norms     their squares may be too large, and their weights, rounded, turn every value of a channel the same way
     scores    by the product that gives them: near 10 half precision has steps of 0.008, and two may be closer;
               its weights are float16 in the file
 
-With norms and scores in half precision, the distance between the two highest scores of `pocket` was wrong by 0.0029 in
-the middle and not by 0.0009 (held-out lines).
+With norms and scores in half precision, too, the distance between the two highest scores of `pocket` was off by 0.0029
+in the median, instead of 0.0009 (held-out lines).
 """
 
 from __future__ import annotations

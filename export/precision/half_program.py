@@ -1,9 +1,10 @@
-"""A program of torch.export in half precision: weights and activations float16, as XNNPACK computes where both are.
+"""Converts a torch.export program to half precision: float16 weights and activations, so that XNNPACK computes in
+float16.
 
-Pictures and scores stay float32 at the border and are cast there once; keys, values and the memory's mask are float16
-outside, too. What depends on no input, as sinusoidal positions, is computed in fp32 first.
+Pictures and scores that go in and come out stay float32 and are cast once. Keys, values and the memory's mask are
+float16 outside the program, too. What depends on no input, such as sinusoidal positions, is computed in fp32 first.
 
-Three operators are written otherwise, all for ExecuTorch 1.5:
+Three operators are written differently, all for ExecuTorch 1.5:
 
     layer norms   in fp32 between two casts: the kernel for float16 gives wrong numbers (11 dB) for rows of 256 and more
     softmax       the same: XNNPACK's for float16 costs a decoder step over 512 slots of noise 16 dB (34 of 50)
@@ -50,7 +51,7 @@ def halved(
     """The same graph in half precision.
 
     Args:
-        program: in fp32; it stays as it is.
+        program: in fp32; it isn't changed.
         takes, gives: types of its inputs and outputs.
     """
     computed = constant_prop_pass(copy.deepcopy(program)).module(check_guards=False)

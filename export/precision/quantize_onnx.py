@@ -1,7 +1,7 @@
-"""int8 and int4 weights in an ONNX graph; activations stay fp32 between operators. `training/techniques/qat.py` rounds
-as int8 does.
+"""Writes int8 and int4 weights into an ONNX graph. Activations stay fp32 between operators.
+`training/techniques/qat.py` rounds in the same way as int8.
 
-What is quantised, each with the error it may make; only matrix products may have 4 bits:
+What is quantised, and how (only matrix products may have 4 bits):
 
     matrix products    MatMulNBits: a scale for every 32 weights. ONNX Runtime brings the activations to int8, too, with
                        a scale for every 32 values of a row (accuracy_level 4), so a row reads the same alone and in

@@ -1,7 +1,8 @@
-"""How much each weight matrix suffers from 4 bits, and which of them `mixed` therefore gives 8.
+"""Measures how much each weight matrix suffers from 4 bits, and chooses those that `mixed` gives 8.
 
-Each matrix alone is rounded to 4 bits in PyTorch, everything else stays fp32, and the model reads lines given their
-labels. Its sensitivity is the Kullback-Leibler divergence of the next token's distribution from the exact model's, in
+In PyTorch one matrix at a time is rounded to 4 bits, everything else stays fp32, and the model reads lines given their
+labels. The matrix's sensitivity is the Kullback-Leibler divergence of the next token's distribution from the exact
+model's, in
 nats a token. `mixed` gives 4 bits to the least sensitive matrices, as long as the sum of their divergences stays under
 BUDGET, and 8 to the others; rounding errors of several matrices add up roughly.
 """
@@ -36,7 +37,7 @@ class Given(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A batch as the model takes it: begin, then the label; what stands behind a row's end isn't `counted`."""
+    """A batch as the model takes it: begin, then the label. What comes after a row's end isn't `counted`."""
 
     image: Tensor
     widths: Tensor
@@ -107,7 +108,7 @@ def divergence(exact: Tensor, other: Tensor) -> float:
 
 @torch.inference_mode()
 def sensitivities(model: MusicTrOCR, given: Sequence[Given], begin: int) -> dict[str, float]:
-    """Name of each matrix -> divergence in nats a token where it alone has 4 bits."""
+    """Name of each matrix -> divergence in nats a token if only this matrix has 4 bits."""
     asked = prompts(given, begin)
     seen = look(model, asked)
     exact = log_probabilities(model.decoder, seen, asked)

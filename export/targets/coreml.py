@@ -1,15 +1,15 @@
-"""Core ML ML Programs for iOS 16 and later: fp32, fp16, and weights in fewer bits with fp16 activations.
+"""Core ML for iOS 16 and later: a package for each cache size; fp32, fp16, and weights in fewer bits.
 
-Decoders are laid out for the Neural Engine (`export.graphs.neural_engine`); a package's metadata tells the axes of keys
+Decoders are laid out for the Neural Engine (`export.graphs.neural_engine`). A package's metadata tells the axes of keys
 and values, and the number of heads.
 
-A package holds a decoder for one cache size, or an encoder: for every width bucket (enumerated shapes) where the
-backbone is a CNN, else for one, since a transformer's positions are fixed when it is traced. The parity check runs each
-bucket. Packages are converted from `torch.jit.trace`. Core ML runs on Apple's systems alone; elsewhere
-`export.mil.program` evaluates the saved programs.
+A package holds a decoder for one cache size, or an encoder. If the backbone is a CNN, the encoder takes every width
+bucket (enumerated shapes); otherwise it takes one, because a transformer's positions are fixed when it is traced. The
+parity check runs each bucket. Packages are converted from `torch.jit.trace`. Core ML runs only on Apple's systems;
+elsewhere `export.mil.program` evaluates the saved programs.
 
-Numbers that cross the border are fp32 in an fp32 package; in the others caches and memory are fp16, and `image`,
-`logits` and `column_logits` fp32. Token, position and width are int32.
+In an fp32 package all inputs and outputs are fp32. In the others caches and memory are fp16, and `image`, `logits` and
+`column_logits` fp32. Token, position and width are int32.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def ml_program(
 
     Args:
         four: see `few_bits`.
-        settings: for coremltools besides: another system, states.
+        settings: further settings for coremltools: another system, states.
     """
     full = precision == "fp32"
     takes = [ct.TensorType(name=item.name, shape=shape, dtype=border_type(item, full)) for item, shape in inputs]

@@ -1,12 +1,12 @@
-"""Core ML for iOS 18 and later: two packages with a function for each graph, caches as states; fp16, int8 weights, and
-int8 activations for Neural Engines that compute with them (A17 Pro, M4).
+"""Core ML for iOS 18 and later: two packages with a function for each size, caches as states; fp16, int8, and
+int8_static for Neural Engines that compute with int8 activations (A17 Pro, M4).
 
-The functions of a package share their weights, and each has fixed sizes: no flexible shape keeps the encoder from the
-Neural Engine. Decoders update their self-attention caches themselves, each by one slice, and give the scores alone.
+The functions of a package share their weights, and each has fixed sizes, so no flexible shape keeps the encoder from
+the Neural Engine. Decoders update their self-attention caches themselves, one slice each, and return only the scores.
 States are half precision, so there is no fp32.
 
-Reported of states: none beside flexible shapes (coremltools #2548), sizes that are multiples of 32 (#2631). The plain
-target `coreml` has neither states nor functions.
+Reported problems of states: they don't work with flexible shapes (coremltools #2548), and sizes must be multiples of 32
+(#2631). The target `coreml` has neither states nor functions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EXTRA = "coreml"
 VARIABLE: tuple[str, ...] = ()
 MULTIPLE = 32  # of a state's slots
 STATIC = "int8_static"
-HALF = ("fp16", "int8", STATIC)  # whose activations, but for what int8 holds, are float16
+HALF = ("fp16", "int8", STATIC)  # their activations are float16, except where they are int8
 
 
 def convert(

@@ -1,8 +1,8 @@
-"""ExecuTorch with XNNPACK: one `.pte` a precision, in it a method for each width and each cache size; fp32, fp16 and
+"""ExecuTorch with XNNPACK: one `.pte` for each precision, with a method for each width and cache size; fp32, fp16 and
 fewer bits.
 
-The methods share their weights. XNNPACK's part of a program is opaque, so the contract is checked before it is
-lowered.
+The methods share their weights. XNNPACK's part of a program can't be inspected, so the contract is checked before the
+program is lowered.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def quantized(bits: int, fixed: bool = False) -> Any:
 
 
 def named(bits: Mapping[str, int]) -> XNNPACKQuantizer:
-    """Linear map -> bits; convolutions have 8. ExecuTorch 1.5 leaves those as they are where modules have names, and
-    all that has no name where no kind of operator is told."""
+    """Linear map -> bits; convolutions have 8. If modules are named, ExecuTorch 1.5 leaves convolutions unchanged; if
+    no kind of operator is given, it leaves everything without a name unchanged."""
     quantizer = of_kinds(CONVOLUTIONS)
     for name, number in bits.items():
         quantizer.set_module_name(name, quantized(number))

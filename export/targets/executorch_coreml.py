@@ -1,8 +1,8 @@
-"""ExecuTorch delegated to Core ML, ahead of time: one `.pte` a precision, all of it one package of several functions.
+"""ExecuTorch on Core ML: one `.pte` for each precision, which Core ML runs as a whole; fp16 and int8.
 
-For apps on ExecuTorch, iOS 18 and later; fp16 and int8 weights. The delegate takes every operator of every graph, and
-the graphs share their weights in the package. ExecuTorch's Core ML runs on Apple's systems alone: for the check the
-package is taken out of the file and evaluated, called as the file's instructions call it.
+For apps on ExecuTorch, iOS 18 and later. The delegate takes every operator of every graph. The file contains one
+package with several functions, which share their weights. ExecuTorch's Core ML runs only on Apple's systems, so the
+check takes the package out of the file and evaluates it, called as the file's instructions call it.
 """
 
 from __future__ import annotations

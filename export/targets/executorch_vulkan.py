@@ -1,8 +1,9 @@
-"""ExecuTorch delegated to Vulkan, ahead of time, for Android's GPUs: one `.pte` a precision; fp32, and fp16 inside.
+"""ExecuTorch on Vulkan, for Android's GPUs: one `.pte` for each precision, which Vulkan runs as a whole; fp32, and fp16
+inside.
 
-The delegate takes every operator of every graph. Nothing here can run it: the contract is checked before the graphs
-are lowered, and no figure stands in the manifest. Encoders and decoders that give NaN are reported (executorch #22322,
-#15344), so an app reads the self-test picture on the device before it trusts the file.
+The delegate takes every operator of every graph. Nothing here can run it, so the contract is checked before the graphs
+are lowered, and the manifest has no figures. Others report encoders and decoders that give NaN (executorch #22322,
+#15344), so an app should read the self-test picture on the device before it trusts the file.
 """
 
 from __future__ import annotations

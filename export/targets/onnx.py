@@ -1,6 +1,6 @@
-"""ONNX: one graph for any number of rows, any width and any number of cache slots; fp32, fp16 and fewer bits.
+"""ONNX: one encoder and one decoder for any number of rows, any width and any cache size; fp32, fp16 and fewer bits.
 
-The graph that takes several given tokens at once holds no weights of its own: it reads those in the step's file.
+The graph for several given tokens has no weights of its own: it reads those in the step's file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""TFLite through litert-torch: a file for each precision, in it a signature for each width and cache size.
+"""TFLite, for LiteRT: one file for each precision, with a signature for each width and cache size; fp32, fp16 and fewer
+bits.
 
-The signatures share their weights, so a bucket more costs kilobytes. Whole numbers are 32 bits wide, which phones'
-delegates want.
+The signatures share their weights, so another bucket costs only kilobytes. Integers have 32 bits, as phones' delegates
+want.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def convert(
 def fold_gains(decoder: Decoder) -> None:
     """Multiply the gains of norms into the matrices that read them.
 
-    The converter does so for several tokens at once and not for one, and then the two graphs share no such matrix.
+    The converter does this for several tokens at once and not for one, and then the two graphs couldn't share these
+    matrices.
     """
     readers = [(decoder.norm, [decoder.head])]
     for layer in decoder.layers:
@@ -115,7 +117,7 @@ def fold_gains(decoder: Decoder) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The converter tells its progress on stdout, where a command's answer belongs, and warns of every whole number."""
+    """The converter prints its progress on stdout, where a command's answer belongs, and warns of every integer."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
@@ -257,7 +259,7 @@ def check(path: Path, graph: str) -> None:
 
 
 def is_stored(model: Any, tensor: Any) -> bool:
-    """Whether a tensor's values stand in the file."""
+    """Whether a tensor's values are in the file."""
     data = model.buffers[tensor.buffer]
     return data.data is not None and len(data.data) > 0 or bool(data.size)
 

@@ -1,1 +1,1 @@
-"""One format a file: how a graph of it becomes an `export.views.graph_view.GraphView`."""
+"""Turns a graph of each format into an `export.views.graph_view.GraphView`, one file for each format."""

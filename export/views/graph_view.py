@@ -1,7 +1,7 @@
-"""A graph as the rules of `omr-export lint` see it, whatever its format: operators, values, constants.
+"""A graph as lint rules see it, in the same form for all formats: operators, values, constants.
 
-Each format has a file in `export/views/` that makes it. What can't be seen (the inside of a delegate's part, a shape
-that isn't known) is named in `unseen`, so that a rule says "not looked at" instead of passing.
+Each format has a file in `export/views/` that makes this form. What can't be seen (the inside of a delegate's part, an
+unknown shape) is named in `unseen`, so that a rule says "not looked at" instead of passing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Size = int | str  # a name where the axis is variable
 
 
 def kind_of_operator(own: str) -> str:
-    """The neutral kind of an operator's own name: `softmax` of `SOFTMAX` and of `Softmax`."""
+    """The neutral kind for an operator's own name: `softmax` for `SOFTMAX` and for `Softmax`."""
     return NEUTRAL.get(own, own)
 
 
@@ -63,7 +63,7 @@ class Value:
     Attributes:
         shape: its axes; None where they aren't known.
         dtype: as numpy calls it: "float32", "float16", "int8".
-        constant: whether its numbers stand in the file.
+        constant: whether its numbers are in the file.
         lowest, highest: of a constant of floats.
     """
 
@@ -87,7 +87,7 @@ class Operator:
 
     Attributes:
         kind: neutral, see KINDS.
-        name: where it stands in the graph.
+        name: its name, which says where it is in the graph.
         inputs, outputs: names of values; settings that aren't tensors are left out.
         settings: what rules ask for, e.g. {"transposed": True}.
     """
@@ -128,7 +128,7 @@ class GraphView:
 
     @cached_property
     def constants(self) -> frozenset[str]:
-        """Names of constants and of what is computed from them alone."""
+        """Names of constants, and of values computed only from constants."""
         found = {name for name, value in self.values.items() if value.constant}
         for operator in self.operators:
             if operator.inputs and found.issuperset(operator.inputs):
@@ -153,11 +153,11 @@ class GraphView:
         return any(self.dtype(name) == "float16" for operator in self.computing() for name in operator.outputs)
 
     def computing(self) -> list[Operator]:
-        """The operators that are no constants' arithmetic."""
+        """The operators that don't compute only with constants."""
         return [operator for operator in self.operators if not self.constants.issuperset(operator.outputs)]
 
     def of_kind(self, *kinds: str) -> list[Operator]:
-        """The operators of some kinds, but for those of constants alone."""
+        """The operators of some kinds, except those that compute only with constants."""
         return [operator for operator in self.computing() if operator.kind in kinds]
 
     def activations(self) -> dict[str, Value]:

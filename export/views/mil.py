@@ -52,7 +52,7 @@ def operators(program: Program, values: dict[str, Value]) -> Iterator[Operator]:
 
 
 def described(var: Any) -> Value:
-    """A variable; an axis that isn't fixed bears its symbol's name."""
+    """A variable. An axis that isn't fixed has its symbol's name."""
     shape = tuple(int(size) if isinstance(size, (int, np.integer)) else str(size) for size in var.shape or ())
     kind = getattr(var.dtype, "__name__", str(var.dtype))
     return Value(shape, TYPES.get(kind, kind))

@@ -1,4 +1,4 @@
-"""ONNX: the nodes as they stand; shapes come from ONNX Runtime's symbolic inference, which knows its own operators."""
+"""ONNX: the nodes of the graph. Shapes come from ONNX Runtime's symbolic inference, which knows its own operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ExecuTorch: the instructions of a method. What a delegate runs can't be seen, and is said to be unseen."""
+"""ExecuTorch: the instructions of a method. What a delegate runs can't be seen and is reported as unseen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPES = {
 
 
 def view(plan: Any, graph: str) -> GraphView:
-    """A method as its plan has it; values bear their numbers."""
+    """A method, from its plan. Values are named by their numbers."""
     values = {str(number): value(item.val) for number, item in enumerate(plan.values) if is_tensor(item.val)}
     hidden: Counter[str] = Counter()
     operators = []
@@ -64,6 +64,6 @@ def is_tensor(item: Any) -> bool:
 
 
 def value(tensor: Any) -> Value:
-    """A tensor; a constant's numbers lie in another part of the file, which isn't read."""
+    """A tensor. A constant's numbers are in another part of the file, which isn't read."""
     constant = bool(tensor.data_buffer_idx) and tensor.allocation_info is None
     return Value(tuple(tensor.sizes), TYPES.get(tensor.scalar_type.name, tensor.scalar_type.name.lower()), constant)

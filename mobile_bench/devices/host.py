@@ -1,4 +1,4 @@
-"""This machine's processor, through ONNX Runtime, every measurement in a fresh process."""
+"""This machine's processor, with ONNX Runtime; every measurement runs in a fresh process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Host:
 
 
 def _artifacts(bundle: Bundle, settings: Settings) -> list[Artifact]:
-    """What is to be timed; a precision that isn't there is an error, not a shorter table."""
+    """The artifacts to time. A precision that the bundle lacks is an error."""
     if settings.precisions:
         return [bundle.manifest.choose([TARGET], precision) for precision in settings.precisions]
     bundle.manifest.choose([TARGET])
@@ -87,7 +87,7 @@ def _field(path: str, name: str) -> str | None:
 
 
 def _instructions() -> list[str]:
-    """Those that decide how fast small integers and halves are."""
+    """The instructions that decide how fast small integers and half precision are."""
     flags = (_field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or "").split()
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
     return [flag for flag in wanted if flag in flags]

@@ -45,7 +45,7 @@ class AbcError(OmrError):
 
     @property
     def cause(self) -> str:
-        """The message without what belongs to this text alone, so that causes can be counted."""
+        """The message without what is special to this text, so that causes can be counted."""
         return re.sub(r"[\d/]+|'.*?'", "*", str(self))
 
 

@@ -1,8 +1,8 @@
-"""What a drawn line sounds like: alterations, ties and lengths resolved.
+"""Works out what a drawn line sounds like: alterations, ties and lengths.
 
-Engraving practice: an accidental holds for its staff position (its octave) up to the bar line, in both voices of
-a staff from its own moment on; a tie carries the alteration over the bar line but does not renew it there; an octave
-clef moves every pitch.
+By the rules of engraving an accidental holds for its staff position (its octave) up to the bar line, from its own
+moment on, in both voices of the staff. A tie carries the alteration over the bar line but doesn't renew it there. An
+octave clef moves every pitch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEMITONES = (0, 2, 4, 5, 7, 9, 11)  # of the natural steps above C
 class Tone:
     """A notehead that sounds: `step` is diatonic (C4 = 28, octave clef applied), `alter` in semitones.
 
-    `tied` is True where the notehead only goes on sounding from the one before it.
+    `tied` is True if the notehead only continues the one before it.
     """
 
     step: int

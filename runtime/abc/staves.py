@@ -1,7 +1,8 @@
 """Several staves in one label: a grand staff, or the staves of a score, from top to bottom.
 
-In atoms one staff follows the other, each as `runtime.abc.tune` writes a line, parted by `V:2`, `V:3`. In text each is
-a voice of its own with its clef; the key and meter of the first hold for all unless a staff says otherwise.
+In atoms one staff follows the other, with `V:2`, `V:3` between them; each is written as `runtime.abc.tune` writes a
+line. In text each staff is a voice with its own clef. The key and meter of the first staff hold for all, unless a staff
+has others.
 
     K:D clef=treble
     %%score {1 2}
@@ -70,7 +71,7 @@ def parse_staves(text: str, strict: bool = False) -> list[Tune]:
     """Read the staves of a tune, from top to bottom; a text of one voice is one staff.
 
     Args:
-        text: ABC whose voices stand one after another, each begun by a line `V:`.
+        text: ABC whose voices come one after another, each after a line `V:`.
         strict: raise on what isn't understood.
 
     Raises:

@@ -1,12 +1,12 @@
-"""Canonical symbols: what a line of music says, apart from how ABC spells it.
+"""Canonical symbols: what a line of music means, independent of how ABC spells it.
 
     clef:G2  key:-2  time:6/8  note:F#4:1/8  chord:C4+E4:1/2  rest:1/4  rest:measure  multirest:8
     bar  tie  grace:D5
 
-Lengths are fractions of a whole note; pitches are sounding pitches as spelled, C4 is middle C. Readings that
-mean the same are the same: all bar lines are `bar`; clef, key and time count only where they change something
-and stand after the bar line in that order; a rest alone in its bar is `rest:measure`, and such bars in a row
-are one `multirest`.
+Lengths are fractions of a whole note. Pitches are as they sound, with their spelling; C4 is middle C. Readings with the
+same meaning have the same symbols: all bar lines are `bar`; clef, key and time count only where they change something,
+and come after the bar line in that order; a rest alone in its bar is `rest:measure`, and several such bars in a row are
+one `multirest`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLEF_NAMES = {
     "treble": "G2", "treble1": "G1", "soprano": "C1", "mezzosoprano": "C2", "alto": "C3", "tenor": "C4",
     "baritone": "F3", "bass": "F4", "bass3": "F3", "perc": "P", "none": "none",
 }  # fmt: skip
-# Shorter rests that stand alone are pickups and fragments, not bars of rest.
+# A shorter rest alone in its bar is a pickup or fragment, not a bar of rest.
 SHORTEST_BAR_REST = Fraction(3, 8)
 
 
@@ -69,7 +69,7 @@ def clef_name(clef: str) -> str:
 
 
 def time_name(meter: str) -> str:
-    """C and C| are the meters they stand for."""
+    """The meter of a time signature; C is 4/4 and C| is 2/2."""
     return {"C": "4/4", "C|": "2/2"}.get(meter, meter)
 
 

@@ -1,4 +1,4 @@
-"""The rules that make a line canonical: one spelling for each drawing (see `runtime.abc.tune`)."""
+"""Makes a line canonical: gives each drawing its one spelling (see `runtime.abc.tune`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tune import DECORATIONS, DURATIONS, Bar, Event, Item, LineBreak, Overlay, 
 def tidy(tune: Tune) -> Tune:
     """Spaces only between flagged notes of one bar, slurs balanced, tuplets whole and inside their bar.
 
-    A slur from a note to the next one on the same place is what a tie looks like, and is written as one.
+    A slur between two neighbouring notes of the same pitch looks like a tie and is written as one.
 
     Neighbouring bar lines are drawn as one, a longer rest alone in its bar is a bar of rest, `Z`, and slurs of a
     second voice stay in their bar.
@@ -61,9 +61,9 @@ PORTATO = {"staccato", "staccatissimo", "tenuto", "marcato", "accent"}  # under 
 
 
 def slurs_as_ties(items: list[Item]) -> None:
-    """Turns balanced slurs that hold but two notes or chords on the same places into ties, in place.
+    """Turns slurs over just two notes or chords of the same pitches into ties, in place.
 
-    Not where the second one is marked as played again: by an articulation, grace notes or an accidental.
+    A slur stays if the second note is clearly played again: it has an articulation, grace notes or an accidental.
     """
     before: int | None = None
     for index, item in enumerate(items):
@@ -106,7 +106,7 @@ def _decoration_order(name: str) -> tuple[int, str]:
 
 
 def whole_overlays(items: list[Item]) -> list[Item]:
-    """At most one `&` a bar, and none that a voice without notes or rests stands beside."""
+    """At most one `&` a bar, and none if one of the two voices has no notes or rests."""
     out: list[Item] = []
     for bar in _bars(items):
         parts: list[list[Item]] = [[]]
@@ -125,7 +125,7 @@ def whole_overlays(items: list[Item]) -> list[Item]:
 
 
 def _bars(items: list[Item]) -> list[list[Item]]:
-    """Items between bar lines, each with the bar line that stands before it."""
+    """Items between bar lines, with the bar line before them."""
     out: list[list[Item]] = [[]]
     for item in items:
         if isinstance(item, Bar):

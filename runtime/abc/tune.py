@@ -1,16 +1,16 @@
-"""Canonical ABC: what one line of music is, as data, as atoms and as text.
+"""Canonical ABC: one line of music as data (`Tune`), as atoms and as text.
 
-A label is a pure function of the picture, so the canonical form has one spelling for each drawing:
+A label depends only on the picture, so the canonical form has exactly one spelling for each drawing:
 
 - `L:1/8` always; `K:` is the major key of the drawn signature and carries the clef; `M:` only where a meter is drawn;
 - accidentals as printed; explicit durations; grace notes without durations;
-- a space stands where two flagged notes are not beamed together, and nowhere else;
-- slurs are balanced; a tie is `-` after a note or chord and binds every pitch that the next one repeats; a slur over
-  two notes on the same place is written as the tie that it looks like;
+- a space means that two neighbouring flagged notes are not beamed together; there are no other spaces;
+- slurs are balanced; a tie is `-` after a note or chord and ties every pitch that the next one repeats; a slur between
+  two notes of the same pitch looks like a tie and is written as one;
 - before a note: tuplet, grace notes, slurs, decorations (in the order of DECORATIONS); after it: duration, tie, slur
   ends;
-- `&` begins a bar's second voice, on the same staff; the first is the upper one;
-- text is not part of it.
+- `&` begins the second voice of a bar, on the same staff; the first voice is the upper one;
+- text is left out.
 
 `runtime.abc.reader` turns ABC text (canonical, from a collection, or from the model) into a `Tune`.
 """
@@ -106,7 +106,7 @@ class Event:
         return not self.rest and self.duration < 2
 
     def tuplet_left(self, before: int) -> int:
-        """Events of a tuplet that are still to come after this one, where `before` were to come before it."""
+        """How many events of a tuplet are left after this one, if `before` were left before it."""
         return max(0, (self.tuplet[2] if self.tuplet else before) - 1)
 
     @property

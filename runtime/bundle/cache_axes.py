@@ -1,7 +1,7 @@
-"""Axes in which a target stores keys and values, and how to see those as the contract's without a copy.
+"""Shows keys and values that a target stores in other axes as the contract's, without a copy.
 
-Written as in einops: `B S 1 (h d)` has the slots on the second axis and the heads side by side on the last. S stands
-for whatever a tensor is long in: slots of the cache, columns of memory, new tokens.
+Axes are written as in einops: `B S 1 (h d)` has the slots on the second axis and the heads side by side on the last. S
+is the axis that grows: slots of the cache, columns of memory, or new tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NEURAL_ENGINE = {"keys": CHANNELS_LAST, "values": CHANNELS_FIRST}
 
 
 def axes_of(name: str, axes: Axes) -> str:
-    """How a tensor of the contract is stored: `self_k_0` as keys are, `logits` as it is."""
+    """The axes in which a tensor is stored: those of keys for `self_k_0`, the contract's for `logits`."""
     kind, _, rest = name.partition("_")
     part = {"k": "keys", "v": "values"}.get(rest[:1], "")
     return axes.get(part, CONTRACT) if kind in ("self", "cross", "new") else CONTRACT

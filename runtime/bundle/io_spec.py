@@ -1,14 +1,14 @@
-"""What goes into the encoder and the decoder step and what comes out: names, shapes and types, in one place.
+"""Inputs and outputs of the encoder and the decoder: their names, shapes and types, in one place.
 
-Trace inputs, the manifest, calibration, parity checks, engines and benchmarks all ask this class, so a name
-is written once. Shapes name their variable axes:
+Trace inputs, the manifest, calibration, parity checks, engines and benchmarks all ask `IOSpec`, so each name is written
+only here. Shapes name their variable axes:
 
     B rows of a batch       C channels, H height and W width of the picture in px
     T columns of memory     S slots of the self-attention cache
 
-A graph takes any size (`encode`, `decode`) or one bucket, whose size its name holds: `encode_448` pictures 448 px wide,
-`decode_256` caches of 256 slots and the widest bucket's memory (`pad_memory` brings a narrower one there). `decodex8`
-and `decode_256x8` take 8 given tokens at once, token n of them seeing the cache and tokens 0 to n.
+A graph takes any size (`encode`, `decode`), or one bucket, whose size is in its name: `encode_448` takes pictures 448
+px wide, `decode_256` takes caches of 256 slots and the memory of the widest bucket (`pad_memory` pads a narrower one).
+`decodex8` and `decode_256x8` take 8 given tokens at once; token n sees the cache and tokens 0 to n.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ class IOSpec:
         columns: width of each part of `column_logits` in order, e.g. {"symbol": 40, "position": 50}; empty
             where the model has no column head.
         chunk: given tokens that further decoder graphs take at once (CHUNK); 0 where there are none.
-        float_dtype, integer_dtype: of real and whole numbers that cross the border.
-        cache_dtype: of keys, values and the memory's mask, which pass from graph to graph.
-        axes: how a target's graphs store "keys" and "values", see `runtime.bundle.cache_axes`; empty: as they stand
+        float_dtype, integer_dtype: types of real and whole numbers that go into graphs and come out.
+        cache_dtype: type of keys, values and the memory's mask, which one graph passes to another.
+        axes: how a target's graphs store "keys" and "values", see `runtime.bundle.cache_axes`; empty: in the axes given
             here.
     """
 

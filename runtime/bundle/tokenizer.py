@@ -1,4 +1,4 @@
-"""Text to ids and back: the atoms that `pocket` reads with, and byte-pair encoding of the study's kind."""
+"""Turns text into ids and back: with atoms, as `pocket` does, or with byte-pair encoding, as the study does."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Tokenizer(Protocol):
 
 
 def atom_vocabulary() -> list[str]:
-    """Every atom of printed music at large, in a fixed order: new ones are only ever appended."""
+    """Every atom of printed music, in a fixed order. New atoms may only be appended."""
     pitches = [tune.pitch_text(tune.Pitch(step)) for step in range(7, 63)]  # C1 to B8
     lengths = [tune.duration_text(d) for d in tune.DURATIONS if d != 1]
     numbers = [str(n) for n in range(10)]
@@ -98,7 +98,7 @@ def atom_vocabulary() -> list[str]:
 class AtomTokenizer:
     """Each atom of the canonical form is a token.
 
-    Atoms outside the vocabulary (a decoration nobody has named) are left out.
+    Atoms outside the vocabulary (rare decorations) are left out.
 
     Args:
         vocabulary: the atoms; all that are known without it.

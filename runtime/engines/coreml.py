@@ -1,7 +1,7 @@
-"""Core ML on macOS: a package for each cache size, and one for every width or each.
+"""Core ML on macOS: decoder packages for each cache size, and an encoder package for all widths or for each.
 
-Compiled once a process and package. Keys and values lie in the axes of the package; the host sees them in the
-contract's, without a copy. Core ML chooses between processor, graphics processor and Neural Engine.
+Each package is compiled once in a process. Keys and values are stored in the package's axes; the host sees them in the
+contract's, without a copy. Core ML itself chooses between CPU, GPU and Neural Engine.
 """
 
 from __future__ import annotations

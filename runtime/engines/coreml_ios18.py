@@ -1,7 +1,7 @@
 """Core ML on macOS 15 and later: a function for each width and cache size, self-attention caches as states.
 
-Each row of a batch has states of its own, which the decoder updates in place: token and position go in, and scores come
-out. Growing copies them into the states of a larger function.
+Each row of a batch has its own states, which the decoder updates in place: token and position go in, and scores come
+out. When the cache must grow, the states are copied into those of a larger function.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""ExecuTorch on the CPU, through XNNPACK: `.pte` files, a method a graph.
+"""ExecuTorch on the CPU, through XNNPACK: `.pte` files with a method for each graph.
 
-Inputs are torch tensors over numpy memory, which ExecuTorch reads in place: exported programs plan no memory for
-them. Inputs and outputs have no names there; they come in the contract's order.
+Inputs are torch tensors that share numpy's memory. ExecuTorch reads them in place, because exported programs plan no
+memory for inputs. Inputs and outputs have no names in ExecuTorch; they come in the contract's order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """ONNX Runtime on the CPU.
 
-Nothing large is copied between steps: encoder outputs stay in ONNX Runtime's memory and are bound to the
-decoder as they are, the self-attention cache lives in numpy arrays that ONNX Runtime reads in place, and the
-host writes the new slice into its slot. The cache has as many slots as needed (256, then 512, ..), because
-every slot is read at every step, filled or not.
+Nothing large is copied between steps. Encoder outputs stay in ONNX Runtime's memory and are bound to the decoder as
+they are. The self-attention cache is in numpy arrays that ONNX Runtime reads in place, and the host writes the new
+slice into its slot. The cache has only as many slots as needed (256, then 512, ..), because every slot is read at every
+step, filled or not.
 """
 
 from __future__ import annotations

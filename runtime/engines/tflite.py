@@ -1,7 +1,7 @@
-"""LiteRT (TensorFlow Lite) on the CPU, through XNNPACK: `.tflite` files, a signature a graph.
+"""LiteRT (TensorFlow Lite) on the CPU, through XNNPACK: `.tflite` files with a signature for each graph.
 
-Its inputs and outputs are views of LiteRT's own memory, so the cache is never copied. LiteRT's Python interface
-gives such views for a file's first signature alone; the class under it, which `SignatureRunner` uses too, for all.
+Inputs and outputs are views of LiteRT's own memory, so the cache is never copied. LiteRT's Python interface offers such
+views only for a file's first signature. The class below it, which `SignatureRunner` also uses, offers them for all.
 """
 
 from __future__ import annotations

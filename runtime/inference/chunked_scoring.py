@@ -1,6 +1,6 @@
-"""Given tokens read in chunks where an engine has a graph for that, else one by one.
+"""Scores given tokens: in chunks if the engine has a graph for that, else one by one.
 
-    logits = decoder.score(tokens, position)      # as steps would give them, reading the weights less often
+    logits = decoder.score(tokens, position)      # the same as in steps, but the weights are read less often
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def in_chunks(decoder: Chunks, tokens: Integers, position: int, size: int) -> Fl
         decoder: what reads.
         tokens: [B, n] ids.
         position: of the first.
-        size: tokens of a chunk, the last of which is filled up with zeros; 0 where the decoder has steps alone.
+        size: tokens of a chunk; the last chunk is filled up with zeros. 0 if the decoder has only steps.
     """
     parts: list[Floats] = []
     start, given = 0, tokens.shape[1]

@@ -1,4 +1,4 @@
-"""What runs a bundle's graphs: the interface that every engine keeps, and how one is chosen.
+"""The interface of engines, which run a bundle's graphs, and the choice of one.
 
     memory = engine.encode(image, valid_width)      # once a batch of lines
     decoder = engine.start(memory)                  # an empty cache
@@ -27,7 +27,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 class Memory(Protocol):
-    """What the encoder left for the decoder; its arrays stay wherever the engine keeps them."""
+    """What the encoder computed for the decoder. Its arrays stay where the engine keeps them."""
 
     @property
     def batch(self) -> int:
@@ -53,7 +53,7 @@ class Decoder(Protocol):
         """
 
     def score(self, tokens: Integers, position: int) -> Floats:
-        """Read several tokens that are given; the cache is then as after as many steps.
+        """Read several given tokens. Afterwards the cache is as if they had been read in steps.
 
         Args:
             tokens: [B, n] ids, n at least 1.
@@ -64,7 +64,7 @@ class Decoder(Protocol):
         """
 
     def keep(self, rows: Integers) -> None:
-        """Go on with these rows in this order; a row may be left out or stand there several times."""
+        """Continue with these rows, in this order. A row may be left out, or appear several times."""
 
 
 class Engine(Protocol):

@@ -1,7 +1,7 @@
-"""An engine made of graphs that take one row and one bucket each: phones' formats.
+"""An engine for phones' formats, whose graphs each take one row and one size.
 
-Rows go one by one through the graph of their bucket. Each graph keeps its inputs in place, so a reading of one row
-copies nothing but its new slice; with several rows, what is filled of a row's cache is copied in before its step.
+Rows go one by one through the graph of their bucket. A graph's inputs stay in place, so a reading of one row copies
+only the new slice. With several rows, the filled part of a row's cache is copied in before its step.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ class RowsDecoder:
         return list(zip(self.spec.caches("self"), self.spec.caches("new"), strict=True))
 
     def _load(self, graph: str, inputs: Values, row: int) -> None:
-        """What a graph's inputs lack of one row's caches and memory; what else stands there is masked."""
+        """Copy into a graph's inputs what they lack of one row's caches and memory. The rest of the inputs is
+        masked."""
         owner, owned_row, tokens = self.engine.resident.get(graph, (None, 0, 0))
         is_resident = owner is self and owned_row == row
         new = slice(tokens if is_resident else 0, self.filled)

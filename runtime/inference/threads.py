@@ -1,11 +1,11 @@
-"""How many threads an engine takes where nobody says."""
+"""How many threads an engine uses by default."""
 
 from __future__ import annotations
 
 import os
 
 MOST_THREADS = 4
-# Below this a step takes under a millisecond, and a second thread made it slower (tried with 17 MB).
+# With fewer weights a step takes under a millisecond, and a second thread made it slower (tried with 17 MB).
 SMALL_DECODER = 32 << 20  # bytes
 
 

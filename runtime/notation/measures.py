@@ -1,4 +1,4 @@
-"""A drawn line cut into measures, with everything that spans several notes worked out: what both writers need.
+"""Cuts a drawn line into measures and works out everything that spans several notes, for the MusicXML and MIDI writers.
 
 Beams come from ABC's spaces, slurs and ties are paired, tuplets have a beginning and an end, bar lines become
 repeats and endings of the measures beside them, and bars of rest get a length.
@@ -26,7 +26,7 @@ class Placed:
         voice: 1, or 2 after a bar's `&`.
         start: from the beginning of its measure, in whole notes.
         beams: state of each beam level from the outermost: begin, continue, end, forward hook, backward hook.
-        tie_starts: indices of the tones that the next note or chord goes on with.
+        tie_starts: indices of the tones that the next note or chord continues.
         slurs: (number, "start" or "stop") from 1; stops first.
         tuplet: (p, q) inside a tuplet of p in the time of q.
         tuplet_edges: "start" and "stop" where it begins or ends here.
@@ -45,11 +45,11 @@ class Placed:
 
 @dataclass
 class Measure:
-    """What stands between two bar lines.
+    """The music between two bar lines.
 
     Attributes:
         content: events and changes in order.
-        left, right: the bar lines' text; empty where none is drawn or none of its own (left).
+        left, right: text of the bar lines; empty if none is drawn, or (left) if it belongs to the measure before.
         endings: passes of the repeat that play this measure; empty for all.
         ending_starts, ending_stops: the bracket of the ending begins or ends here.
         new_system: it begins a line.
@@ -306,7 +306,7 @@ def _mark_endings(measures: list[Measure]) -> None:
 
 def _mark_pickups(piece: Piece) -> None:
     meter = piece.meter
-    parted = True  # a bar line stands before that ends a section
+    parted = True  # the bar line before ends a section
     for measure in piece.measures:
         meter = next((c.value for c in measure.content if isinstance(c, Change) and c.kind == "meter"), meter)
         ends = measure.right not in ("|", ".|")

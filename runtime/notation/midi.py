@@ -1,7 +1,7 @@
-"""A standard MIDI file of a piece, through `mido`.
+"""Writes a piece as a standard MIDI file, with `mido`.
 
-One note-on for every notehead, grace notes included, except those that a tie only continues. Grace notes take their
-time from the note they stand before. Octave lines and dynamics are not played.
+Every notehead becomes a note-on, grace notes too, unless a tie only continues it. Grace notes take their time from the
+note after them. Octave lines and dynamics are not played.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""MusicXML 4.0 of a piece, through the `musicxml` package (its typed elements check names, values and attributes).
+"""Writes a piece as MusicXML 4.0, with the `musicxml` package (its typed elements check names, values and attributes).
 
-Every notehead becomes one `note`, in the order of the drawing. Pitches are sounding ones, `accidental` is what is
-printed. Where no meter is drawn one is worked out and marked `print-object="no"`, so that programs bar it right.
+Every notehead becomes one `note`, in the order of the drawing. Pitches are as they sound; `accidental` is what is
+printed. If no meter is drawn, one is worked out and marked `print-object="no"`, so that programs set the bars right.
 Octave lines (8va) are left out: the canonical form doesn't say whether it writes drawn or sounding octaves there.
 """
 
@@ -65,8 +65,8 @@ class XmlWriter:
     def make(self, name: str, *children: Element, value: Hashable = None, **attributes: Hashable) -> Element:
         """An element by its MusicXML name.
 
-        An element costs 0.3 to 3 ms and a page repeats most of its notes, so equal ones are made once and shared.
-        The package allows that where it doesn't check children.
+        Making an element takes 0.3 to 3 ms, and a page repeats most of its notes. So equal elements are made once and
+        shared. The package allows that as long as it doesn't check children.
         """
         key = (name, value, *sorted(attributes.items()), *map(id, children))
         if key in self.made and not self.check:
@@ -105,7 +105,7 @@ class XmlWriter:
         for measure in part.measures or [Measure()]:
             if measure.pickup and before is not None and before.pickup:
                 split += 1
-                name = f"X{split}"  # the second half of a bar that a repeat parts
+                name = f"X{split}"  # the second half of a bar that a repeat splits
             else:
                 number += not (measure.pickup and before is None)
                 name = str(number)
@@ -278,7 +278,8 @@ class XmlWriter:
         return [self.make("beam", value=state, number=level) for level, state in enumerate(states, 1)]
 
     def notations(self, placed: Placed, index: int | None) -> list[Element]:
-        """`index` of the note in its chord, None for a rest; what belongs to the chord stands at its first note."""
+        """`index` of the note in its chord, None for a rest; what belongs to the whole chord is written at its first
+        note."""
         parts = [self.make("tied", type=kind) for kind in (_ties(placed, index) if index is not None else [])]
         names = placed.event.decorations
         if not index:

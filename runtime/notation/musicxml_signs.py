@@ -1,4 +1,4 @@
-"""Which MusicXML element stands for which sign of canonical ABC."""
+"""The MusicXML element for each sign of canonical ABC."""
 
 from __future__ import annotations
 

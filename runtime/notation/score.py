@@ -1,7 +1,7 @@
-"""Canonical ABC as MusicXML and MIDI: one piece of one or more pages; each staff is a part.
+"""Turns canonical ABC into MusicXML and MIDI. One or more pages make one piece; each staff is a part.
 
-As many notes are written as there are noteheads: `noteheads` counts them (chords by their notes, grace notes too),
-MusicXML holds that many `note` elements with a pitch, MIDI that many note-ons less the `tied` ones.
+No notehead is lost: `noteheads` counts them (each note of a chord, grace notes too). MusicXML has that many `note`
+elements with a pitch, and MIDI that many note-ons, less the `tied` ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pages = str | Tune | Sequence[str | Tune]
 def parts(pages: Pages) -> list[Piece]:
     """Read one page or several as one piece, a part for each staff; text is read leniently.
 
-    Where pages differ in their number of staves, all of them follow one another in one part.
+    If pages differ in their number of staves, all staves follow one another in one part.
     """
     several = [pages] if isinstance(pages, str | Tune) else list(pages)
     staves = [parse_staves(page) if isinstance(page, str) else [page] for page in several] or [[Tune()]]

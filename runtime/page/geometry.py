@@ -1,7 +1,7 @@
-"""Where a staff lies in a picture, and the picture of it made straight.
+"""Describes where a staff is in a picture, and straightens its picture.
 
-A staff is its middle line, traced from left to right as knots, with the staff space (distance of neighbouring
-lines) at each knot. Straightening walks along that line and samples at right angles to it, so rotation,
+A staff is described by its middle line, as knots from left to right, with the staff space (distance between
+neighbouring lines) at each knot. Straightening walks along that line and samples at right angles to it, so rotation,
 curvature and a staff that shrinks with distance all go away in one resampling.
 
 Coordinates follow OpenCV: pixel (0, 0) has its centre at 0.0.

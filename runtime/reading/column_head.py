@@ -1,9 +1,9 @@
-"""What the column head says of each column of a picture, and how well a reading agrees with it.
+"""Compares a reading with what the column head saw in each column of the picture.
 
-The decoder writes music as it usually goes; the columns say what was drawn. A reading that lost its place, or went
-round in circles, leaves symbols of the columns unread, and names some that stand nowhere.
+The decoder tends to write music as it usually goes. The column head says what is drawn. If the decoder lost its place
+or repeated itself, its reading misses symbols that the columns show, and has symbols that they don't show.
 
-    agreement(logits, columns, tune)     # nats, 0 at best; of candidates, the one with the highest fits the picture
+    agreement(logits, columns, tune)     # nats, 0 at best; the candidate with the highest value fits best
 
 Shapes: T columns, S symbols of a reading.
 """
@@ -26,16 +26,17 @@ POSITION_CLASSES = ("none", *(str(n) for n in range(-20, 29)))
 DURATION_CLASSES = ("none", *(str(d) for d in DURATIONS))
 DURATION_CLASS = {duration: number for number, duration in enumerate(DURATIONS, 1)}
 SIZES = {"symbol": len(SYMBOL_CLASSES), "staff_position": len(POSITION_CLASSES), "duration": len(DURATION_CLASSES)}
-# Key signatures are several columns with one atom; an alignment may pass over them as over empty paper.
+# A key signature is one atom with several columns. An alignment may skip them like empty paper.
 PASSED = [SYMBOL_CLASSES.index(name) for name in ("none", "key_sharp", "key_flat")]
 FIRST = 8  # columns at the start of a line where its clef stands
-WORST = -12.0  # nats that one column or one symbol without a column can cost: a head that is sure may still be wrong
+WORST = -12.0  # nats that one column, or one symbol without a column, can cost at most: a confident head may be wrong
 
 Classes = tuple[int, int, int]  # of symbol, staff position and duration; 0: none
 
 
 def on_staff(position: int) -> int:
-    """Class of a staff position (0 the bottom line); those beyond the outermost classes count as they do."""
+    """Class of a staff position (0 is the bottom line). Positions beyond the outermost classes get the outermost
+    one."""
     return min(max(position, -20), 28) + 21
 
 
@@ -45,9 +46,9 @@ def position_class(step: int, clef: str) -> int:
 
 
 def classes(tune: Tune, atom: Atom, clef: str) -> Classes:
-    """Classes of an atom that is a symbol of its own; zeros where another atom's column tells them. `clef` is in force.
+    """Classes of an atom that has a column of its own; zeros for one that shares another's. `clef` is the one in force.
 
-    Key signatures aside: their accidentals stand in columns of their own, where an engraver puts them.
+    Key signatures are left out, because each of their accidentals has a column, wherever an engraver puts it.
     """
     if atom.role in ("clef", "meter", "bar"):
         return SYMBOL_CLASSES.index(atom.text), 0, 0
@@ -64,7 +65,7 @@ def classes(tune: Tune, atom: Atom, clef: str) -> Classes:
     if atom.role == "grace" and atom.text not in SYMBOL_CLASSES:
         grace = item.graces[atom.part]
         return SYMBOL_CLASSES.index("grace"), position_class(grace.pitches[-1].step, clef), 0
-    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # of a chord, the top note stands for the column
+    if atom.role == "note" and atom.part == len(item.pitches) - 1:  # a chord's column is labelled by its top note
         name = "chord" if len(item.pitches) > 1 else "note"
         return SYMBOL_CLASSES.index(name), position_class(item.pitches[-1].step, clef), duration
     return 0, 0, 0
@@ -81,7 +82,7 @@ def drawn(tune: Tune) -> Iterator[Classes]:
 
 
 def understood(columns: Mapping[str, int]) -> bool:
-    """True where a head of these widths (`IOSpec.columns`) tells the classes of this file."""
+    """Whether a head of these widths (`IOSpec.columns`) has the classes of this file."""
     return all(columns.get(name) == size for name, size in SIZES.items())
 
 
@@ -94,8 +95,8 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
         tune: the reading.
 
     Returns:
-        Nats, a sum over columns and symbols; None where the head knows other classes, or the reading has two voices,
-        whose symbols don't stand from left to right.
+        Nats, a sum over columns and symbols. None if the head has other classes, or if the reading has two voices,
+        because then the symbols aren't in order from left to right.
     """
     if not understood(columns) or any(isinstance(item, Overlay) for item in tune.items):
         return None
@@ -111,7 +112,7 @@ def agreement(logits: Floats, columns: Mapping[str, int], tune: Tune) -> float |
     stands = symbol[:, wanted[:, 0]]
     stands = stands + np.where(wanted[:, 1] > 0, position[:, wanted[:, 1]], 0)
     stands = np.maximum(stands + np.where(wanted[:, 2] > 0, duration[:, wanted[:, 2]], 0), WORST)
-    left_out = WORST * np.arange(len(wanted) + 1)  # the first n symbols stand in no column
+    left_out = WORST * np.arange(len(wanted) + 1)  # the first n symbols have no column
     best = left_out.copy()
     for here, nothing in zip(stands, empty, strict=True):
         moved = best + nothing

@@ -1,7 +1,7 @@
-"""Turning logits into readings: greedy and beam search over a decoder's step.
+"""Greedy and beam search: call a decoder step by step and turn its logits into readings.
 
-Rows of a batch never see each other: a finished row is dropped or goes on unused, and every choice is made
-from the row's own logits. What a search needs of a model is `runtime.inference.engine.Decoder` and nothing else.
+Rows of a batch don't influence each other: every choice depends only on the row's own logits, and a finished row is
+dropped or ignored. A search needs only `runtime.inference.engine.Decoder` from a model.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def greedy(decoder: Decoder, batch: int, begin: int, end: int, limit: int) -> li
         live = np.flatnonzero([not finished[sample] for sample in rows])
         if not len(live):
             break
-        if 2 * len(live) <= len(rows):  # dropping rows copies the memory, so not at every end
+        if 2 * len(live) <= len(rows):  # dropping a row copies the memory, so not every time one ends
             decoder.keep(live)
             rows, token = rows[live], token[live]
     means = [total / max(1, len(t) + f) for total, t, f in zip(totals, tokens, finished, strict=True)]
@@ -103,7 +103,7 @@ class _Search:
 
     @property
     def done(self) -> bool:
-        """Enough readings ended, or the best of them beats the best that is still open, by the margin."""
+        """Whether enough readings have ended, or the best of them beats the best open one by the margin."""
         if len(self.ended) >= self.width or not self.beams:
             return True
         total, tokens = self.beams[0]
@@ -111,7 +111,7 @@ class _Search:
         return any(score(reading, self.penalty) >= still_open for reading in self.ended)
 
     def result(self) -> list[Reading]:
-        """What ended, best first; where nothing did, the best that was cut."""
+        """The readings that ended, best first; if none did, the best open one, cut off."""
         total, tokens = self.beams[0] if self.beams else (-math.inf, [])
         cut = Reading(tokens, total / max(1, len(tokens)), False)
         return sorted(self.ended, key=lambda reading: -score(reading, self.penalty)) or [cut]
@@ -135,8 +135,8 @@ def candidates(
 ) -> list[list[Reading]]:
     """Beam search: the readings of each row that ended, best first by `score`.
 
-    A sample's search ends when one of its readings has a better score than every one still open. An open one
-    could still improve its mean, but waiting for that would cost steps on every line for a gain on few.
+    A sample's search ends when one of its finished readings scores better than every open one. An open reading could
+    still improve its mean, but waiting for that would cost steps on every line and gain on few.
 
     Args:
         decoder, batch, begin, end, limit: as for `greedy`.

@@ -1,7 +1,7 @@
-"""Lines of one page as one tune.
+"""Joins the lines of a page into one tune.
 
-Clef and key stand on every line but count only where they change; a meter stands only where it is drawn. What a
-line announces at its end (a courtesy signature) and the next one begins with is one change.
+Every line shows clef and key, but they count only where they change. A meter counts where it is drawn. If a line
+announces a change at its end (a courtesy signature) and the next line begins with it, that is one change.
 """
 
 from __future__ import annotations

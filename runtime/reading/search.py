@@ -1,4 +1,4 @@
-"""How a line is read: greedily, or by a beam whose candidates are weighed against the column head.
+"""Reads a line greedily, or with a beam whose candidates are compared with what the column head saw.
 
     found = Search(width=4).read(decoder, batch, tokenizer, limit, seen, sizes)
 """
@@ -24,7 +24,7 @@ class Search:
     Attributes:
         width: beams; 1 reads greedily.
         length_penalty: see `runtime.reading.decode.score`.
-        column_weight: of the columns' log-probability beside the decoder's; 0 leaves the columns out.
+        column_weight: weight of the columns' log-probability, the decoder's being 1; 0 ignores the columns.
 
     Raises:
         ConfigError: a value out of its range.
@@ -75,7 +75,8 @@ class Search:
     ) -> Reading:
         """The candidate with the best sum of the decoder's and the columns' log-probability.
 
-        Where one of them can't be weighed (two voices, two staves, a head of other classes), the decoder's alone.
+        If a candidate can't be compared with the columns (two voices, two staves, other classes), only the decoder
+        counts.
         """
         totals = []
         for reading in readings:

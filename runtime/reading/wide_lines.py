@@ -1,13 +1,13 @@
-"""Strips wider than the network reads: cut where the column head sees bar lines, read in pieces, joined again.
+"""Reads strips that are wider than the network: cuts them where the column head sees bar lines, and joins the readings.
 
-Scaling a strip down until it fits would make its staff too small to read. Instead each further piece gets the
+If a strip were scaled down until it fits, its staff would be too small to read. Instead each further piece gets the
 picture of the strip's clef and key in front, so that it looks like a line of its own.
 
     strips = pieces(line, columns_of, most)       # the network reads each
     reading = joined(readings, tokenizer)         # as if it had read the whole
 
-Where a clef has changed on the way, the notes of later pieces are moved to the clef that is in force: what was read
-are places on the staff. A slur over a cut is lost; the next bar line never is.
+If the clef changed in an earlier piece, the notes of later pieces are moved to that clef, because the model read only
+their places on the staff. A slur over a cut is lost; a bar line never is.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def pieces(line: Grey, columns_of: ColumnsOf, most: int) -> list[Grey]:
         most: widest strip in px.
 
     Returns:
-        Strips at most `most` px wide, the first as it stands, each other with the clef and key in front; the line
-        itself where it fits.
+        Strips at most `most` px wide: the first unchanged, the others with clef and key in front. If the line fits,
+        only the line.
     """
     if line.shape[1] <= most:
         return [line]
@@ -123,7 +123,7 @@ def join_pieces(texts: Sequence[str]) -> str:
         shown = parse_staves(text)
         clefs = [([tune.clef] + clefs_in_force(tune))[-1] for tune in whole]
         names = iter(clefs)
-        # What begins with the clef in force keeps a change back to the one that is shown.
+        # A piece is shown with the first clef: a change back to it at the start must stay.
         under = FIRST_CLEF.sub(lambda match: match[1] + next(names, match[2]), text)  # noqa: B023 - used at once
         for number, tune in enumerate(parse_staves(under)[: len(whole)]):
             steps = CLEF_BOTTOM[clefs[number]] - CLEF_BOTTOM[shown[number].clef]

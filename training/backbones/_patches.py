@@ -1,16 +1,16 @@
-"""A vision transformer as a grid of patches: what `vit_small` and `deit_small` share.
+"""What `vit_small` and `deit_small` share: a vision transformer whose patches form a grid of features.
 
 Two things let it read lines of any width, padded to any other:
 
-- Its learned positions, 14 x 14 of them for the square pictures it was trained on, are stretched over each line's own
-  width, not over the padded one. So white paper after a line moves nothing.
-- Attention looks at no patch that holds padding alone. Without that, every patch would see all of it.
+- Its learned positions (14 x 14, for the square pictures it was trained on) are stretched over each line's own width,
+  not over the padded width. So white paper after a line changes nothing.
+- Attention ignores patches that hold only padding. Otherwise every patch would see all of the padding.
 
-The class token takes part in attention, as it was trained to, and is dropped from the features.
+The class token takes part in attention, as in its training, and is dropped from the features.
 
-So the patches after a line needn't be there at all. Training on a CPU leaves them out: the tokens of all lines stand
-one after the other, linear maps take them at once and attention line by line. The features end with the widest line,
-and are 0 after each shorter one.
+So the patches after a line aren't needed. Training on a CPU leaves them out: the tokens of all lines form one row,
+linear maps take the whole row, and attention goes line by line. The features are as wide as the widest line, and 0
+after each shorter one.
 
 Shapes: B batch, C channels, H rows and W columns of patches, N tokens (the class token and H*W patches), A tokens of
 all lines, K stored positions along one axis, D width, F width inside an MLP, h heads, d width of a head.
@@ -31,7 +31,7 @@ from training.model.decoder import MASKED
 
 
 class LineAttention(nn.Module):
-    """Attention inside a line; timm's names and, with a mask, timm's sums.
+    """Attention inside a line, with timm's names; with a mask it gives timm's results.
 
     Args:
         dim: width, D.
@@ -46,8 +46,7 @@ class LineAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x_BND: Tensor, attn_mask: Tensor | Sequence[int], **_others: Any) -> Tensor:
-        """With an additive mask [B, 1, 1, N] for x_BND; with the lengths of lines that stand one after the other for
-        x [1, A, D].
+        """Takes an additive mask [B, 1, 1, N] for x_BND, or the lengths of lines in one row for x [1, A, D].
         """
         qkv_BhNd = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x_BND).chunk(3, dim=2)]
         if isinstance(attn_mask, Tensor):
@@ -62,9 +61,10 @@ class LineAttention(nn.Module):
 
 
 class LeanMlp(nn.Module):
-    """timm's two linear maps around a GELU, whose output is computed again when gradients are due.
+    """timm's two linear maps around a GELU. The GELU's output is computed again for the backward pass.
 
-    It is a quarter of all that a transformer keeps for its backward pass, and takes half a percent of its time.
+    That output is a quarter of all that a transformer keeps for its backward pass, and takes half a percent of its
+    time.
 
     Args:
         in_features: width, D.
@@ -96,7 +96,8 @@ class PatchGrid(nn.Module):
         transformer: of timm, with one class token, learned positions, and `dynamic_img_size`.
 
     Attributes:
-        leaves_out_padding: whether training on a CPU does; a GPU's step that is rehearsed on a CPU doesn't.
+        leaves_out_padding: whether training on a CPU leaves out the padding. The planner, which rehearses a GPU's step
+            on a CPU, turns this off.
     """
 
     leaves_out_padding = True
@@ -155,8 +156,8 @@ class PatchGrid(nn.Module):
 def stretch(count: int, valid_B: Tensor, stored: int) -> Tensor:
     """Weights [B, count, stored] of linear interpolation: `stored` values over the first `valid_B` of `count` places.
 
-    Written out as a matrix, since resizing operators take one size for the whole batch, and several export formats
-    have none with a variable size. What the places after the valid ones take doesn't matter; it is finite.
+    It is a matrix, because resizing operators take one size for the whole batch, and several export formats have none
+    with a variable size. Places after the valid ones get finite values that don't matter.
     """
     order = torch.arange(count, device=valid_B.device)
     scale_B1 = stored / valid_B[:, None].float()

@@ -1,7 +1,7 @@
-"""EfficientNet-B0: depthwise convolutions with squeeze-and-excitation, the study's smallest.
+"""EfficientNet-B0: depthwise convolutions with squeeze-and-excitation, the smallest model of the study.
 
-The hub id names weights that came from TensorFlow, with its lopsided padding; timm's own weights for the same network
-are taken, whose padding doesn't depend on the width.
+The hub id names weights that came from TensorFlow, whose padding is lopsided. We use timm's own weights for the same
+network, because their padding doesn't depend on the width.
 """
 
 from torch import nn

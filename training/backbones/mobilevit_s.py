@@ -1,7 +1,7 @@
-"""MobileViT-Small: convolutions and small transformers in turn, made for phones.
+"""MobileViT-Small: alternates convolutions and small transformers, made for phones.
 
-Its transformers take pairs of columns. Where a map has an odd number, timm stretches it by one and back; at widths that
-are multiples of 64 px all maps are even, and one exported graph holds for all of them.
+Its transformers take pairs of columns. If a map has an odd number of columns, timm stretches it by one and back. At
+widths that are multiples of 64 px all maps are even, so one exported graph works for all widths.
 """
 
 from torch import nn

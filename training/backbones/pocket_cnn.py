@@ -1,5 +1,5 @@
-"""A small residual network for lines 96 px high at 7 px per staff space: plain 3x3 convolutions, which every
-CPU runs well.
+"""The shipped model's backbone: a small residual network of plain 3x3 convolutions, for lines 96 px high at 7 px per
+staff space.
 
 A column of its features is 8 px wide, a little less than a notehead; a row is 16 px high.
 """

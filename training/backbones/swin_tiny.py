@@ -1,12 +1,12 @@
 """Swin-Tiny: attention inside windows of 7 x 7 patches that shift from layer to layer.
 
 The study padded every picture to a multiple of 224 px, so that each stage's map divides into windows (7 patches of 4,
-8, 16 and 32 px). That isn't needed: timm 1.0 adds empty patches up to a whole window inside each block, takes them
-away again, and adds one more where an odd number of patches is merged in pairs; masks of shifted windows are made for
-the width at hand. So any multiple of the patch, 4 px, runs (a test tries each from 32 to 700 px), and at 32 px, the
-stride, no row or column is half empty.
+8, 16 and 32 px). That isn't needed. Inside each block timm 1.0 adds empty patches up to a whole window and removes them
+again; where an odd number of patches is merged in pairs, it adds one more; and it makes masks of shifted windows for
+each width. So any multiple of the patch, 4 px, works (a test tries each from 32 to 700 px). At multiples of the stride,
+32 px, no row or column is half empty.
 
-Windows are local, so padding changes what stands near a line's end, as it does with convolutions; it isn't masked.
+Windows are local, so padding changes only the features near a line's end, as with convolutions. It isn't masked.
 """
 
 from typing import Any

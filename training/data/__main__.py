@@ -1,4 +1,4 @@
-"""omr-data: build, show and describe data sets."""
+"""`omr-data`: builds data sets and shows what is in them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 
 from runtime.errors import OmrError, run_command
 from training.data.dataset.executor import EXECUTORS
+from training.data.engraving.engraver import ENGRAVERS
+
+DEGRADE = "degrade the pictures like this: clean, scan, phone, train or photo (default: clean)"
 
 
 def png(name: str) -> Path:
@@ -24,49 +27,78 @@ def png(name: str) -> Path:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of omr-data."""
-    out = argparse.ArgumentParser(prog="omr-data", description="Engrave tunes into pictures with exact labels.")
+    out = argparse.ArgumentParser(
+        prog="omr-data", description="Draw tunes as pictures of music, with exact labels, and look at data sets."
+    )
     commands = out.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="build a data set, or go on with one")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR")
-    build.add_argument("--size", type=int, required=True, metavar="N", help="rows in all splits")
-    build.add_argument("--seed", type=int, default=0)
-    build.add_argument("--engraver", nargs="+", default=["verovio"], metavar="NAME")
-    build.add_argument("--essen", action="store_true", help="add the Essen collection (non-commercial terms)")
+    about = "build a data set; the same command continues one that was interrupted"
+    build = commands.add_parser("build", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    add_build_options(build)
+    show = commands.add_parser("show", help="write a sheet of pictures, each with its label and the label drawn again")
+    show.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    show.add_argument("--split", default="train", help="train, val or test (default: train)")
+    show.add_argument("--degrade", default="clean", metavar="PRESET", help=DEGRADE)
+    show.add_argument("--rows", type=int, default=12, metavar="N", help="show the first N lines (default: 12)")
+    show.add_argument(
+        "-o", "--out", type=png, default=Path("contact-sheet.png"), metavar="PNG",
+        help="picture to write (default: contact-sheet.png)",
+    )  # fmt: skip
+    degradations = commands.add_parser(
+        "degradations", help="write a sheet that shows each degradation alone, at its strongest"
+    )
+    degradations.add_argument(
+        "-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG",
+        help="picture to write (default: degradations.png)",
+    )  # fmt: skip
+    tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
+    tokenizer.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    tokenizer.add_argument(
+        "--size", type=int, default=4096, help="entries of the vocabulary (default: 4096, as in the study)"
+    )
+    tokenizer.add_argument(
+        "-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON", help="file to write"
+    )
+    stats = commands.add_parser("stats", help="count sizes, symbols and origins; print them as text and as JSON")
+    stats.add_argument("folder", type=Path, metavar="DIR", help="folder of a data set")
+    stats.add_argument("--tokenizer", type=Path, metavar="JSON", help="also count the tokens of this tokenizer.json")
+    stats.add_argument("--plot", type=png, metavar="PNG", help="also draw the figures as a picture")
+    return out
+
+
+def add_build_options(build: argparse.ArgumentParser) -> None:
+    """The options of omr-data build."""
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    build.add_argument("--size", type=int, required=True, metavar="N", help="number of pictures, all splits together")
+    build.add_argument("--seed", type=int, default=0, help="another seed makes other lines (default: 0)")
     build.add_argument(
-        "--unclear-scores", action="store_true", help="add MusicXML scores whose terms are unclear or share-alike"
+        "--engraver", nargs="+", default=["verovio"], metavar="NAME",
+        help=f"programs that draw: {', '.join(ENGRAVERS.names())} (default: verovio)",
+    )  # fmt: skip
+    build.add_argument(
+        "--essen", action="store_true", help="also use the Essen collection (its terms are non-commercial)"
+    )
+    build.add_argument(
+        "--unclear-scores", action="store_true", help="also use MusicXML scores whose terms are unclear or share-alike"
     )
     build.add_argument(
         "--mix",
         default="train",
-        help="train, heldout, invented (no tunes), grand (two staves), simple, simple_heldout (one voice, no signs), "
-        "short (one or two bars of tunes in treble clef)",
+        help="kind of lines: train (the whole notation), heldout (the same, for tests), invented (no tunes), grand "
+        "(two staves), simple and simple_heldout (one voice, no signs), short (one or two bars of tunes in treble "
+        "clef) (default: train)",
     )
-    build.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these of train, val, test")
-    build.add_argument("--degrade", default="clean", metavar="PRESET")
-    build.add_argument("--workers", type=int, help="shards at a time (default: one a core)")
-    build.add_argument("--executor", default="local", metavar="NAME", help=f"where: {', '.join(EXECUTORS.names())}")
+    build.add_argument("--splits", nargs="+", metavar="SPLIT", help="build only these: train, val, test")
+    build.add_argument("--degrade", default="clean", metavar="PRESET", help=DEGRADE)
+    build.add_argument("--workers", type=int, help="shards that are made at the same time (default: one a core)")
     build.add_argument(
-        "--address", help="of a Ray cluster (default: RAY_ADDRESS; without either, a Ray is started here)"
+        "--executor",
+        default="local",
+        metavar="NAME",
+        help=f"what does the work: {', '.join(EXECUTORS.names())} (default: local)",
     )
-    show = commands.add_parser("show", help="write a contact sheet: pictures, labels, labels engraved again")
-    show.add_argument("folder", type=Path, metavar="DIR")
-    show.add_argument("--split", default="train")
-    show.add_argument("--degrade", default="clean", metavar="PRESET")
-    show.add_argument("--rows", type=int, default=12, metavar="N", help="the first N lines (default: 12)")
-    show.add_argument("-o", "--out", type=png, default=Path("contact-sheet.png"), metavar="PNG")
-    degradations = commands.add_parser(
-        "degradations", help="write a contact sheet: each degradation alone, at its strongest"
+    build.add_argument(
+        "--address", help="address of a Ray cluster (default: RAY_ADDRESS; if neither is given, Ray is started here)"
     )
-    degradations.add_argument("-o", "--out", type=Path, default=Path("degradations.png"), metavar="PNG")
-    tokenizer = commands.add_parser("tokenizer", help="learn a byte-pair tokenizer from a train split")
-    tokenizer.add_argument("folder", type=Path, metavar="DIR")
-    tokenizer.add_argument("--size", type=int, default=4096, help="entries (default: 4096, the study's)")
-    tokenizer.add_argument("-o", "--out", type=Path, default=Path("tokenizer.json"), metavar="JSON")
-    stats = commands.add_parser("stats", help="sizes, symbol counts, origins and the digest, drawn and as JSON")
-    stats.add_argument("folder", type=Path, metavar="DIR")
-    stats.add_argument("--tokenizer", type=Path, metavar="JSON", help="count the tokens of this tokenizer.json, too")
-    stats.add_argument("--plot", type=png, metavar="PNG", help="draw the figures as a picture")
-    return out
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""Keeps what is slow to make and always comes out the same: in the user's cache folder, by the code that made it.
+"""Caches results that are slow to compute and always the same, in the user's cache folder, separately for each version
+of the code.
 
 `XDG_CACHE_HOME` moves the folder from ~/.cache; everything in it may be deleted at any time.
 """
@@ -21,8 +22,8 @@ from runtime.output import write_whole
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("music21", "numpy", "Pillow", "resvg_py", "verovio")  # what tunes and pictures depend on besides our code
-VERSIONS = 8  # kept of each name, for those who change the code back and forth
+PACKAGES = ("music21", "numpy", "Pillow", "resvg_py", "verovio")  # packages that tunes and pictures depend on
+VERSIONS = 8  # kept for each name, for those who switch between versions of the code
 
 
 def folder() -> Path:
@@ -32,7 +33,7 @@ def folder() -> Path:
 
 @functools.cache
 def fingerprint() -> str:
-    """Changes when our code or a package changes from which tunes and pictures follow."""
+    """A value that changes when our code, or a package that tunes and pictures depend on, changes."""
     total = hashlib.sha256(platform.python_version().encode())
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -44,7 +45,7 @@ def fingerprint() -> str:
 
 
 def kept(name: str, make: Callable[[], T]) -> T:
-    """What `make` returned when it was last called by the same code, or what it returns now."""
+    """What `make` returns, from the cache if the same code made it before."""
     path = folder() / f"{name}-{fingerprint()}.pickle"
     # The file is the user's own. Whatever is wrong with it, making the value again is right.
     with suppress(Exception):

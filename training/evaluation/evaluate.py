@@ -1,4 +1,4 @@
-"""Reading freely, as on the phone, and counting what is wrong: SER, CER, notes, whole lines.
+"""Reads lines as a phone would, without their labels, and counts errors: SER, CER, notes, whole lines.
 
 Run: `omr-train evaluate CHECKPOINT DATASET`.
 """

@@ -1,4 +1,4 @@
-"""PyTorch models read by the searches of the runtime: a decoder with its cache, one token at a time or several."""
+"""Lets the runtime's searches read with a PyTorch model: a decoder with a cache, for one token or several at a time."""
 
 from __future__ import annotations
 

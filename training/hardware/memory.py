@@ -1,6 +1,6 @@
-"""Memory of this process in bytes: what it takes, its peak, and whether it ran out.
+"""Memory of this process in bytes: what is in use, the peak, and whether memory ran out.
 
-On a GPU PyTorch's allocator tells; on a CPU the system does (resident pages, Linux and macOS).
+On a GPU the figures come from PyTorch's allocator, on a CPU from the system (resident pages, Linux and macOS).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def peaks(device: torch.device) -> dict[str, float]:
 
 
 def peak(device: torch.device) -> int:
-    """The most that was taken, since the process began or `restart_peak`; 0 where nobody tells."""
+    """The most that was in use since the process began, or since `restart_peak`; 0 if the system doesn't tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:

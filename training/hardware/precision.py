@@ -1,6 +1,5 @@
-"""Which number format to train in: measured, not guessed, because the same instruction is 2x faster on one
-processor and
-50x slower on the next."""
+"""Chooses the number format to train in. It is measured, because the same instructions are 2x faster on one processor
+and 50x slower on the next."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def settle_device(name: str) -> torch.device:
 
 
 def processor_name(device: torch.device) -> str:
-    """What computes, told apart from what computes differently.
+    """Name of the processor, different for processors that compute differently.
 
     Virtual machines hide the model ("AMD EPYC" is Zen 3 and Zen 4), so the vector units are named too.
     """

@@ -1,8 +1,8 @@
-"""Several processes that train one model, started by torchrun: what they share, and what they must agree on.
+"""Lets several processes, started by torchrun, train one model: what they share, and what they must agree on.
 
-A step of P processes is the step of one process that accumulates P times as many batches: the same lines, every token
-with the same weight. Two things differ: dropout draws from a generator of each process, and the running statistics of
-batch normalisation are the mean of what the processes saw.
+A step of P processes equals the step of one process that accumulates P times as many batches: the lines are the same,
+and every token counts the same. Two things differ: each process draws its own dropout, and the running statistics of
+batch normalisation are the mean over the processes.
 """
 
 from __future__ import annotations
@@ -103,13 +103,14 @@ def take_random_states(accelerator: Accelerator, states: Mapping[str, Tensor], s
 
 
 def own_randomness(accelerator: Accelerator, seed: int) -> None:
-    """From here on processes draw apart (dropout); the main one goes on as a single process would."""
+    """From here on processes draw their own random numbers (dropout). The main one draws as a single process would."""
     if accelerator.process_index:
         torch.manual_seed(seed + 1_000_003 * accelerator.process_index)
 
 
 def check_step_size(before: int, accumulation: int, processes: int) -> None:
-    """A run that goes on keeps the number of batches in a step, on which its order, length and rates depend.
+    """Refuse to resume with another number of batches in a step, because order, length and rates of the run depend on
+    it.
 
     Args:
         before: batches of a step when the checkpoint was written.

@@ -1,12 +1,12 @@
-"""Weights, gradients, optimizer and averages split among processes (FSDP2), for models that one GPU can't hold whole.
+"""Splits weights, gradients, optimizer and averages among processes (FSDP2), for models that don't fit on one GPU.
 
     torchrun --nproc-per-node 4 -m training CONFIG hardware.sharding=fsdp
 
-The backbone and each decoder layer are gathered when they compute and let go again. Checkpoints hold whole tensors, so
-that nobody who reads one can tell.
+The backbone and each decoder layer are gathered when they compute, and freed afterwards. Checkpoints hold whole
+tensors, so that they can be read like any other.
 
-PyTorch's `fully_shard` is called directly: it is what Accelerate calls, but Accelerate 1.15 does so on accelerators
-only, and doesn't know that a decoder layer is called by two methods.
+We call PyTorch's `fully_shard` directly. Accelerate calls it, too, but Accelerate 1.15 does so only on accelerators,
+and doesn't know that a decoder layer is called by two methods.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARDINGS = ("none", "fsdp")
 
 
 def check_sharding(hardware: HardwareConfig, processes: int) -> None:
-    """What can't be.
+    """Refuse settings that don't work together.
 
     Args:
         hardware: with its precision settled.
@@ -56,8 +56,8 @@ def check_sharding(hardware: HardwareConfig, processes: int) -> None:
 
 
 def shard(model: MusicTrOCR, device: torch.device) -> None:
-    """Leave this process its part of every weight; in place, the weights' names stay."""
-    # torch 2.13 warns of views that leave a unit, since nothing may change them in place; here nothing does.
+    """Keep only this process's part of every weight, in place. The weights keep their names."""
+    # torch 2.13 warns of views that leave a unit, because they must not be changed in place. Nothing here does that.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # fully_shard takes no other
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))

@@ -1,5 +1,4 @@
-"""From a data set on disk to batches of tensors: pictures degraded on the fly, tokens, and what stands in
-each column.
+"""Makes batches of tensors from a data set: pictures that are degraded on the fly, tokens, and labels of each column.
 
 Shapes: B batch, C channels, H height, W width, N tokens, T columns.
 """
@@ -41,11 +40,11 @@ class Batch(NamedTuple):
         valid_width_B: widths before padding in px.
         tokens_BN: begin, then the line's tokens, then padding.
         targets_BN: the line's tokens, then end; `IGNORED` elsewhere.
-        look_BN: column (with fraction) in which each target stands, NaN where it has no place.
+        look_BN: column (with fraction) of each target, NaN if it has no place in the picture.
         columns_3BT: symbol class, staff position, duration of each column; `IGNORED` where not learnt.
         transcriptions: canonical ABC.
         names: of the lines.
-        place: where the next batch stands in the stream.
+        place: place of the next batch in the stream.
     """
 
     image_BCHW: Tensor
@@ -65,7 +64,7 @@ class Batch(NamedTuple):
         return Batch(*moved)
 
     def first(self, count: int) -> Batch:
-        """The first lines alone."""
+        """Only the first lines."""
         whole = self._replace(columns_3BT=self.columns_3BT.transpose(0, 1))
         cut = Batch(*(value if isinstance(value, Place) else value[:count] for value in whole))
         return cut._replace(columns_3BT=cut.columns_3BT.transpose(0, 1))
@@ -202,7 +201,7 @@ class Lines(Dataset[Sample]):
 def column_labels(
     marks: NDArray[np.float64], at: NDArray[np.float64], tokens: int, count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Where each token stands, and what stands in each column.
+    """The column of each token, and the labels of each column.
 
     Args:
         marks: [K, 5] atom index, x, symbol class, staff position, duration class (the data set's `symbols`).

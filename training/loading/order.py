@@ -1,7 +1,7 @@
-"""Which lines make up which batch: a pure function of the seed, the epoch and the step, so that a resumed
-run goes on exactly.
+"""Decides which lines form which batch. The order depends only on the seed, the epoch and the step, so a resumed run
+continues exactly.
 
-A batch holds lines of one width bucket: padding costs as much as music.
+A batch holds lines of one width bucket, because padding costs as much time as music.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Item(NamedTuple):
         index: row of the data set.
         epoch: passes over the data before this one; degradation differs between them.
         first_step: step at which the epoch began.
-        number: batches of this epoch up to and including this one and those that other processes take beside it.
+        number: batches of this epoch so far, including this one and those that other processes take at the same time.
     """
 
     index: int
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the next batch stands in the stream: what a checkpoint keeps of the order."""
+    """The place of the next batch in the stream, which a checkpoint keeps."""
 
     epoch: int = 0
     first_step: int = 0

@@ -1,6 +1,6 @@
-"""Ways for training to end without a word, or with pages of them, made one sentence: crashes outside Python, a stderr
-that nobody reads any more, loading processes that die, memory that runs out, and a kill that nothing can answer (told
-when the run goes on). Nothing heavy is imported at first: this comes before everything else."""
+"""Turns silent or wordy ends of training into one sentence: crashes outside Python, a stderr that nobody reads any
+more, loading processes that die, memory that runs out, and kills (reported when the run resumes). Imports nothing heavy
+at first, because it runs before everything else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ MARK = "running.json"  # in a run's folder while a process trains it
 
 
 def loud() -> None:
-    """Tell where a crash outside Python (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL) happened, and outlive stderr."""
+    """Report where a crash outside Python (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL) happens, and survive a closed
+    stderr."""
     with suppress(AttributeError, ValueError, OSError):  # a stderr without a file has no place for it
         faulthandler.enable()
     sys.stderr = Lasting(sys.stderr)
@@ -64,7 +65,7 @@ class Lasting:
 
 @contextmanager
 def told_in_a_sentence(less: str) -> Iterator[None]:
-    """Answers what can end a command outside its own code with one sentence.
+    """Turns errors from outside a command's own code into one sentence.
 
     Args:
         less: what to do where memory runs out.
@@ -104,8 +105,8 @@ def from_worker(error: OmrError) -> OmrError:
 
 @contextmanager
 def marked(run: Path | None) -> Iterator[None]:
-    """Marks a run's folder (None: no folder) while this process trains it; says so where an earlier process left its
-    mark, which only a kill that can't be answered does."""
+    """Marks a run's folder (None: no folder) while this process trains it. If an earlier process left its mark, it was
+    killed, and this says so."""
     if run is None:
         yield
         return

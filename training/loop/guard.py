@@ -1,8 +1,8 @@
-"""What guards a run against a step whose loss or gradients aren't finite.
+"""Guards a run against steps whose loss or gradients aren't finite.
 
-Such a step leaves no trace in weights, batch statistics, optimizer or averages. It is told in one line, counted in the
-log, and after `training.max_skipped_steps` in a row the run stops. In fp16 an overflow of the scaled gradients is
-expected now and then: the scaler lowers its scale, the step is counted as `overflows`, and nothing is said.
+Such a step leaves no trace in weights, batch statistics, optimizer or averages. It is reported in one line and counted
+in the log. After `training.max_skipped_steps` in a row the run stops. In fp16 the scaled gradients are expected to
+overflow now and then: the scaler lowers its scale, the step is counted as `overflows`, and nothing is reported.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def judge(
     norm: float,
     before: list[tuple[Tensor, Tensor]],
 ) -> bool:
-    """Whether the weights may be updated; if not, the step is undone, told and counted.
+    """Whether the weights may be updated. If not, the step is undone, reported and counted.
 
     Args:
         batches: of the step, in this process.

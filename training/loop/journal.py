@@ -52,7 +52,8 @@ class Journal:
 
     Args:
         run: folder of the run.
-        step: last step that counts; what an interrupted run logged after it is dropped, since it comes again.
+        step: last step that counts. What an interrupted run logged after it is dropped, because it will be logged
+            again.
         config: of the run.
     """
 
@@ -79,7 +80,7 @@ class Journal:
         return lines
 
     def write(self, step: int, values: dict[str, float], group: str) -> None:
-        """One line; on a board each value stands under `group`."""
+        """Write one line. On a board each value appears under `group`."""
         with self.file.open("a", encoding="utf-8") as out:
             out.write(json.dumps({"step": step, **values}) + "\n")
         for board in self.boards:
@@ -108,7 +109,7 @@ class Clock:
         self.seconds, self.steps, self.lines, self.tokens = 0.0, 0, 0, 0
 
     def skip(self) -> None:
-        """What was done since the last step was no training."""
+        """Leave out the time since the last step, which wasn't training."""
         self.last = time.monotonic()
 
     def saved_now(self) -> None:

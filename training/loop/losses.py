@@ -1,7 +1,7 @@
-"""What a batch costs: the tokens, and what helps to learn them (dense column labels, CTC, where to look).
+"""The losses of a batch: that of the tokens, and those that help to learn them (column labels, CTC, where to look).
 
-Each part is a sum and a count kept apart, so that accumulated batches and several processes weigh every
-token alike.
+Each part has a sum and a count, kept apart, so that every token counts the same across accumulated batches and several
+processes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sums(batch: Batch, output: Output, model: MusicTrOCR, config: Config) -> dic
 def guide_sum(guides_GBNT: Tensor, look_BN: Tensor) -> Tensor:
     """Cross-entropy between a bell around each token's column and where a guided head looks, mean over heads.
 
-    The bell ends where the padding begins: no head can look there, and a line's last sign often stands beside it.
+    The bell ends where the padding begins, because no head can look there, and a line's last sign is often next to it.
     """
     placed_BN = look_BN.isfinite()
     looked_GKT = guides_GBNT[:, placed_BN]

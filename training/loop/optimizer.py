@@ -1,4 +1,4 @@
-"""AdamW, the course of the learning rate, and averaged weights."""
+"""AdamW, the learning-rate schedule, and averaged weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def learning_rate_factor(config: SchedulerConfig, step: int, total: int) -> floa
 
 
 class AveragedWeights:
-    """Exponential moving average of weights and buffers that change; young averages forget faster.
+    """Exponential moving average of weights and changing buffers. In the first steps it forgets faster.
 
     Args:
         model: whose weights are averaged.

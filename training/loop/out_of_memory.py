@@ -1,5 +1,5 @@
-"""What a step that ran out of memory is answered with: the batch size that would fit, by an estimate from what is
-measured on fewer lines of the same batch."""
+"""When a step runs out of memory, finds the batch size that would fit: measures fewer lines of the same batch and
+estimates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPARE = 0.9  # of the memory: pieces of it are too small to be used, and lines d
 def within_memory(
     run: Run, batches: Sequence[Batch], widest: int, step: Callable[[Run, Sequence[Batch]], Result], learn: Learn
 ) -> Result:
-    """What a step returns; one that runs out of memory is answered with the batch size that would fit.
+    """Run a step. If it runs out of memory, raise an error that names the batch size that would fit.
 
     Args:
         run: whose step it is.

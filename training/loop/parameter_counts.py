@@ -1,4 +1,4 @@
-"""How many parameters a model has, counted without weights, memory or network.
+"""Counts a model's parameters without weights, memory or network.
 
 The published study's totals (its table of backbones) come out within 0.6 %, with the decoder of
 `training.model.decoder` (36.7M: untied head, no biases, three matrices of SwiGLU of 2,048, learned positions) and a
@@ -10,11 +10,11 @@ projection without bias:
     convnext_tiny    64.92M   65.1M         efficientnet_b0  41.37M   41.6M
     swin_tiny        64.62M   64.8M
 
-What is missing is the same everywhere, 0.2M (0.18M to 0.23M, the study's figures being rounded), once DeiT
-and ViT are given the pooling layer of their hub models (0.15M, used by no decoder). So it belongs to a part that all
-seven share. Biases everywhere would be 0.07M of it; tied embeddings (-2.1M) or two matrices in the feed-forward layers
-(-6.3M) are excluded. The study's encoder sizes are the usual ones in whole millions, classifier included, which no
-decoder needs and which isn't built here.
+The difference is the same for all seven: 0.2M (0.18M to 0.23M, because the study rounds), if DeiT and ViT are given the
+pooling layer of their hub models (0.15M, used by no decoder). So it comes from a part that all seven share. Biases
+everywhere would explain 0.07M of it. Tied embeddings (-2.1M) or two matrices in the feed-forward layers (-6.3M) are
+excluded. The study's encoder sizes are the usual ones in whole millions, with the classifier, which no decoder needs
+and which isn't built here.
 """
 
 from __future__ import annotations

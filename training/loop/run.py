@@ -1,4 +1,4 @@
-"""A run in memory and on disk: what is built at its start, saved in a checkpoint, and restored from one."""
+"""A run in memory and on disk: builds it, saves it in a checkpoint, and restores it from one."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Run:
         model: as the technique left it; its weights are the ones in training.
         lesson: the technique's own losses.
         wrapped: what is called: autocast, and gradients shared between processes.
-        reader: the whole model, to read with: `model` itself, or where that is split a copy in the main process.
+        reader: the whole model, for reading: `model` itself, or, if that is split, a copy in the main process.
         total: steps of the whole run.
         step: steps done.
-        place: where the next batch stands in the data.
+        place: place of the next batch in the data.
         sums: of the losses since the last line of the log.
         stopped: the signal that asked to leave, 0 for none.
         skipped_in_a_row: steps without an update up to this one, since loss or gradients weren't finite.
@@ -79,7 +79,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from: lines, how they become batches, and by name the lines read to check."""
+    """What a run learns from: lines, how they become batches, and named sets of lines for checks."""
 
     lines: Lines
     plan: Plan
@@ -169,7 +169,7 @@ def put_together(
         reader = copy.deepcopy(model).cpu()
         shard(model, accelerator.device)
     optimizer = make_optimizer(model, config.training.optimizer)
-    # What is split shares its gradients by itself; Accelerate adds autocast alone then.
+    # A split model shares its gradients by itself, so Accelerate only adds autocast.
     wrapped = accelerator.prepare_model(model, evaluation_mode=split)
     averages = AveragedWeights(model, config.training.optimizer.ema_decay)
     return Run(
@@ -206,7 +206,7 @@ def save(run: Run) -> Path:
     folder = run.folder / "checkpoints" / f"step-{run.step:08d}"
     weights = weights_to_read(run)
     if run.accelerator.is_main_process:
-        # A technique's own tensors aren't among the weights to read, which hold what they add up to.
+        # The weights for reading are merged, so a technique's own tensors aren't among them.
         known = {name for name, value in weights.items() if is_equal(tensors.get(f"averages/{name}"), value)}
         tensors = {key: value for key, value in tensors.items() if key not in {f"averages/{name}" for name in known}}
         folder = save_checkpoint(run.folder, run.config, run.tokenizer, weights, tensors, progress)
@@ -215,7 +215,7 @@ def save(run: Run) -> Path:
 
 
 def is_equal(first: Tensor | None, second: Tensor) -> bool:
-    """Whether a tensor is there and equals another that lies on the CPU."""
+    """Whether a tensor exists and equals another one on the CPU."""
     return first is not None and torch.equal(first.cpu(), second)
 
 
@@ -246,7 +246,7 @@ def weights_to_read(run: Run) -> dict[str, Tensor]:
 
 
 def restore(run: Run, folder: Path) -> None:
-    """Put a fresh run where a checkpoint left off; last the random states, which building has moved.
+    """Bring a fresh run to where a checkpoint left off. Random states come last, because building changes them.
 
     Raises:
         BundleError: the checkpoint holds other tensors than the run's configuration asks for.

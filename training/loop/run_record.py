@@ -1,4 +1,4 @@
-"""What a run tells about itself besides its log: `run.json`, written when it begins and completed when it ends.
+"""Writes `run.json`, the record of a run beside its log, when the run begins, and completes it when it ends.
 
 `omr-train results` makes its tables from it: parameters, machine, data, tool versions, and where the memory went.
 """
@@ -37,7 +37,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def record_start(run: Run, material: Material) -> None:
-    """Write what is known before the first step; a run that goes on keeps when and where it began."""
+    """Write what is known before the first step. A resumed run keeps when and where it began."""
     if not run.accelerator.is_main_process:
         return
     before, config = read_record(run.folder), run.config

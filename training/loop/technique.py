@@ -1,8 +1,8 @@
-"""What a fine-tuning technique is to the rest: one entry a file in `training/techniques/`, found by the file's name.
+"""The interface of fine-tuning techniques: each is a file in `training/techniques/` and has that file's name.
 
-A technique changes a built model in place before its optimizer is made: it freezes weights, puts adapters beside
-them, packs them, rounds them; and it may add a loss. It gives back the weights of the plain model that computes the
-same, so reading, releasing and exporting a checkpoint need to know nothing about it.
+A technique changes a model in place before its optimizer is made: it freezes weights, adds adapters, packs weights or
+rounds them. It may also add a loss. It can return the weights of a plain model that computes the same, so reading,
+releasing and exporting a checkpoint need to know nothing about it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TECHNIQUES = Registry("training.techniques", "TECHNIQUE", "technique")
 
 
 class Lesson:
-    """What a technique adds to the losses of the labels; here nothing.
+    """The losses that a technique adds to those of the labels. This one adds none.
 
     Attributes:
         weights: weight of each loss, by name; names of `training.loop.losses` replace the weight they have there.
@@ -52,7 +52,7 @@ def no_check(_settings: TechniqueConfig) -> None:
 
 
 def no_lesson(_config: Config, _tokenizer: Tokenizer, _device: torch.device, _load: Load) -> Lesson:
-    """The labels alone."""
+    """No further losses: learn from the labels only."""
     return Lesson()
 
 
@@ -62,8 +62,8 @@ class Technique:
 
     Attributes:
         apply: (model, config) -> changes the model in place, and says in words what was done.
-        settings: fields of the configuration's `technique` that it has a use for, besides the name.
-        check: (settings) -> raises ConfigError where they can't be.
+        settings: fields of the configuration's `technique` that it uses, besides the name.
+        check: (settings) -> raises ConfigError if they make no sense.
         merged: (model as `apply` left it) -> weights of the plain model that computes the same.
         lesson: (config, tokenizer, device, how a checkpoint is opened) -> further losses.
         packages: what must be installed; the `train` extra brings it.
@@ -78,11 +78,11 @@ class Technique:
 
 
 def get_technique(settings: TechniqueConfig) -> Technique:
-    """The technique that a configuration names, once its settings have been looked at.
+    """The technique that a configuration names; its settings are checked.
 
     Raises:
         OmrError: there is no such technique.
-        ConfigError: a setting that can't be, or that the technique has no use for.
+        ConfigError: a setting that makes no sense, or that the technique doesn't use.
         MissingExtraError: it needs a package that isn't installed.
     """
     technique: Technique = TECHNIQUES.get(settings.name)

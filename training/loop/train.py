@@ -1,5 +1,5 @@
-"""Training, top to bottom: settle the hardware, open the data, build the model, go through the steps, leave
-a checkpoint.
+"""Training from top to bottom: choose the hardware, open the data, build the model, go through the steps, write a
+checkpoint.
 
 Run: `omr-train configs/pocket.yaml data.dataset_id=DIR --out RUN`, and again with `--resume` after an
 interruption. A run that was killed and resumed gives the same losses as one that was not.
@@ -48,14 +48,14 @@ from .weights_and_biases import check_installed
 
 
 def train(config: Config, folder: Path) -> int:
-    """Train until the last step, the time budget or a signal; goes on from the folder's newest checkpoint if
-    it has one.
+    """Train until the last step, the time budget or a signal. Continues from the folder's newest checkpoint, if there
+    is one.
 
     Returns:
         Exit code: 0 done or out of time, 128 + signal when stopped.
     """
     began = time.monotonic()
-    get_technique(config.technique)  # what can't be is refused before minutes go into opening data
+    get_technique(config.technique)  # refuse impossible settings before opening the data takes minutes
     check_installed(config)
     config, accelerator = settle_hardware(config)
     torch.manual_seed(config.training.seed)
@@ -123,7 +123,7 @@ def settle_hardware(config: Config) -> tuple[Config, Accelerator]:
 
 
 def write_start(run: Run, material: Material) -> None:
-    """The folder of a run as it is before the first step."""
+    """Write the folder of a run before the first step."""
     if run.accelerator.is_main_process:
         run.folder.mkdir(parents=True, exist_ok=True)
         save_config(run.config, run.folder / "config.yaml")
@@ -152,7 +152,7 @@ def make_loader(run: Run, material: Material) -> DataLoader[Sample]:
 
 
 def one_thread(_worker: int) -> None:
-    """Loading runs beside training: OpenCV's own threads would take its cores."""
+    """Loading and training run at the same time, so OpenCV's own threads would take cores from training."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -166,8 +166,8 @@ def grouped(loader: Iterable[Any], size: int) -> Iterator[list[Batch]]:
 
 @contextmanager
 def leaving_on_signal(run: Run) -> Iterator[None]:
-    """SIGTERM and SIGUSR1 (a scheduler), SIGINT (Ctrl-C) and SIGHUP (a terminal that closes) let the step end; then
-    the run leaves with a checkpoint."""
+    """On SIGTERM and SIGUSR1 (from a scheduler), SIGINT (Ctrl-C) and SIGHUP (a closed terminal) the run ends its step,
+    writes a checkpoint and stops."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if not run.stopped:
@@ -175,7 +175,7 @@ def leaving_on_signal(run: Run) -> Iterator[None]:
             run.stopped = number
 
     numbers = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup, where it shall go on
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the run must continue
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
@@ -188,9 +188,9 @@ def leaving_on_signal(run: Run) -> Iterator[None]:
 def take_step(run: Run, batches: Sequence[Batch]) -> Seen:
     """One update of the weights from one or more batches, unless the guard finds it bad.
 
-    Every token weighs the same, whichever batch or process it stands in: sums are divided by the counts of
-    the whole step (a lesson's by the number of tokens), and multiplied by the number of processes because
-    gradients are averaged over them.
+    Every token counts the same, whichever batch or process it is in: sums are divided by the counts of the whole step
+    (a lesson's by the number of tokens), and multiplied by the number of processes, because gradients are averaged over
+    them.
 
     Returns:
         What was learnt from.

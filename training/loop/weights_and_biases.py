@@ -1,4 +1,4 @@
-"""The log of a run for Weights & Biases, if `training.wandb` names a project."""
+"""Sends the log of a run to Weights & Biases, if `training.wandb` names a project."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ EXTRA = "wandb"
 
 
 class WeightsAndBiases:
-    """A run of the project, which a resumed run goes on with; steps that it knows are not shown
-    again. `WANDB_MODE=offline` keeps it in the run's folder until `wandb sync`."""
+    """A run of the project. A resumed run continues it, and steps that it has are not sent again. `WANDB_MODE=offline`
+    keeps it in the run's folder until `wandb sync`."""
 
     def __init__(self, run: Path, config: Config) -> None:
         import wandb

@@ -1,5 +1,6 @@
-"""Gradient checkpointing: what a block computed is thrown away after the forward pass and computed again when its
-gradients are due (Chen et al. 2016, https://arxiv.org/abs/1604.06174). Memory for time; the gradients stay the same.
+"""Gradient checkpointing saves memory and costs time: what a block computed is thrown away after the forward pass, and
+computed again when its gradients are due (Chen et al. 2016, https://arxiv.org/abs/1604.06174). The gradients stay the
+same.
 
 `hardware.gradient_checkpointing` says where: none, decoder (its layers, each with its keys and values of the memory),
 or all (the backbone's blocks, too, as its entry lists them).
@@ -25,7 +26,7 @@ CHOICES = ("none", "decoder", "all")
 
 
 def checkpoint_activations(model: MusicTrOCR, where: str) -> None:
-    """Set where a model computes twice; its weights and their names stay.
+    """Set which blocks of a model compute twice. Its weights and their names stay the same.
 
     Raises:
         ConfigError: an unknown choice.
@@ -58,7 +59,7 @@ class Checkpointed(nn.Module):
 
 @contextmanager
 def statistics_kept(block: nn.Module) -> Iterator[None]:
-    """Batch norms take in each batch once, though they see it twice."""
+    """Batch norms update their statistics once for each batch, though they see it twice."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:

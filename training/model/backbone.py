@@ -1,7 +1,6 @@
-"""What a picture encoder is to the rest: one entry a file in `training/backbones/`, found by the file's name.
+"""The interface of backbones, the picture encoders: each is a file in `training/backbones/` and has that file's name.
 
-Whatever is special about a backbone (its stride, the channels it takes, the widths it accepts) is a field of
-its entry.
+Whatever is special about a backbone (its stride, its channels, the widths it accepts) is a field of its entry.
 """
 
 from __future__ import annotations
@@ -34,11 +33,12 @@ class Backbone:
         debug_size: height and width of a picture small enough for tests, in px.
         family: CNN, transformer or hybrid, as the study groups them.
         hub_id: its name on the Hugging Face hub, which published configurations use; empty without one.
-        class_token: a class token runs along with the patches; it is no part of the features.
-        own_positions: the features carry positions of their own, and a grid memory adds none.
-        blocks: the module's parts that gradient checkpointing computes again one by one; by default it is one part.
-        masks_padding: the module takes the widths before padding (valid_width_B) after the picture, and looks at
-            nothing that lies beyond them.
+        class_token: it has a class token beside the patches, which isn't part of the features.
+        own_positions: the features already carry positions, so a grid memory adds none.
+        blocks: the parts of the module that gradient checkpointing recomputes one by one; by default the module is one
+            part.
+        masks_padding: the module also takes the widths before padding (valid_width_B), and looks at nothing beyond
+            them.
     """
 
     build: Callable[[int, bool], nn.Module]
@@ -81,10 +81,10 @@ def get_backbone(name: str) -> Backbone:
 
 
 def declare_torchvision_operators() -> None:
-    """Make torchvision importable beside a torch without CUDA.
+    """Make torchvision importable with a torch without CUDA.
 
-    torchvision's wheel on PyPI is linked to CUDA. Beside a CPU torch its library doesn't load and `import
-    torchvision`, and with it timm, fails with "operator torchvision::nms does not exist" (torch 2.13,
+    torchvision's wheel on PyPI is linked to CUDA. With a CPU torch its library doesn't load, and `import torchvision`
+    (and so timm) fails with "operator torchvision::nms does not exist" (torch 2.13,
     torchvision 0.28). Nothing here calls these operators, so declaring their schemas before the first import
     is enough.
     """

@@ -1,8 +1,7 @@
-"""From a backbone's features to the memory the decoder reads, and what can be said of each column of the
-picture.
+"""Turns a backbone's features into the memory that the decoder reads, and scores what is in each column of the picture.
 
-Two memories: `grid` keeps every feature with two-dimensional positions (the study's way); `columns`
-collapses the height and mixes neighbouring columns, so that each says what stands in its 8 px of width.
+There are two kinds of memory. `grid` keeps every feature, with two-dimensional positions, as in the study. `columns`
+collapses the height and mixes neighbouring columns, so that each column describes its 8 px of width.
 
 Shapes: B batch, C feature channels, H rows, T columns or memory positions, D model width, V classes.
 """
@@ -92,8 +91,7 @@ class ColumnMemory(nn.Module):
 
 
 class ColumnHeads(nn.Module):
-    """Scores of what stands in each column: symbol class, staff position, duration; tokens too where CTC is
-    trained.
+    """Scores what is in each column: symbol class, staff position, duration; also tokens, if CTC is trained.
 
     Args:
         width: width of the columns, D.
@@ -119,9 +117,9 @@ class ColumnHeads(nn.Module):
         return list(logits_BTV.split([*self.dense, *([rest] if rest else [])], dim=-1))
 
     def told(self, logits_BTV: Tensor) -> Tensor:
-        """What was found in each column, as vectors [B, T, D] for the memory.
+        """What the heads found in each column, as vectors [B, T, D] that are added to the memory.
 
-        The decoder's gradient stops here: the heads learn from the engraver's labels alone.
+        The decoder's gradient stops here: the heads learn only from the engraver's labels.
         """
         assert self.tell is not None
         dense = self.parts(logits_BTV.detach())[: len(self.dense)]

@@ -1,9 +1,9 @@
 """The decoder: pre-norm transformer layers with SwiGLU, learned positions and cross-attention; no biases,
 untied head.
 
-It runs in three ways that must agree: `forward` reads a whole sequence at once (training); `step` one token and
-`chunk` several that are given, both with a cache that is only read: the new slices come out and the caller writes
-them (`training.evaluation.evaluate`, the exported graphs, the phone).
+It runs in three ways that must agree. `forward` reads a whole sequence at once, for training. `step` reads one token
+and `chunk` several given ones, with a cache that they only read: they return the new slices, and the caller writes them
+(`training.evaluation.evaluate`, the exported graphs, the phone).
 
 Shapes: B batch, N tokens, T memory positions, S cache slots, D model width, h heads, d width of a head, V
 vocabulary.
@@ -294,7 +294,7 @@ class Decoder(nn.Module):
         free_B11S = self.free(position_B, own, mask_B11T.dtype)
         order_N = torch.arange(tokens_BN.shape[1], device=tokens_BN.device)
         past_NN = (order_N > order_N[:, None]).to(mask_B11T.dtype) * MASKED
-        # Tokens after the given ones may stand beyond the last position there is.
+        # Padding after the given tokens may be beyond the last position.
         position_BN = (position_B[:, None] + order_N).clamp(max=self.positions.num_embeddings - 1)
         x_BND = self.tokens(tokens_BN) + self.positions(position_BN)
         new = []

@@ -1,4 +1,4 @@
-"""Whether a plan fits a GPU, and what would make it fit: each proposal is rehearsed before it is made."""
+"""Tells whether a plan fits a GPU and what would make it fit. Each proposal is rehearsed before it is made."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def estimate(config: Config, wish: Wish) -> Estimate:
 def most(cost: Callable[[int], int], limit: float, highest: int) -> int:
     """The largest n from 1 to `highest` with cost(n) <= limit; 0: none.
 
-    Whatever rises will do. A step's memory rises almost along a straight line with what it holds, so a guess along the
-    chord is near, and a few tries are enough.
+    `cost` must rise with n. A step's memory rises almost linearly with what it holds, so linear guesses are close and a
+    few tries are enough.
     """
     cost = cache(cost)
     low, high = 1, highest

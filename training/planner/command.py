@@ -1,4 +1,4 @@
-"""`omr-train plan`: what a configuration would take on a GPU, whether it fits, and what to change."""
+"""`omr-train plan`: how much GPU memory a configuration takes, whether it fits, and what to change."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ WORDS = {
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="omr-train plan",
-        description="Tell how much GPU memory training would take, at its fullest moment; nothing is computed, "
-        "downloaded or read. Without --width and --tokens: for the largest batch there can be.",
+        description="Tell how much GPU memory a training step takes at its fullest moment. Nothing is computed, "
+        "downloaded or read. Without --width and --tokens the plan is for the largest batch there can be.",
     )
     found.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files and key=value overrides")
-    found.add_argument("--vram", type=float, metavar="GB", help="of the GPU, 8 to 80: does it fit, what to change, and "
-                       "what the study's decision tree recommends")  # fmt: skip
-    found.add_argument("--goal", choices=GOALS, default=GOALS[0], help="of the recommendation (default: memory)")
+    found.add_argument("--vram", type=float, metavar="GB", help="memory of the GPU, 8 to 80: also tell whether it "
+                       "fits, what to change, and what the study's decision tree recommends")  # fmt: skip
+    found.add_argument("--goal", choices=GOALS, default=GOALS[0], help="aim of the recommendation (default: memory)")
     found.add_argument("-o", "--out", type=Path, metavar="YAML", help="write the recommended configuration")
-    found.add_argument("--batch", type=int, metavar="LINES", help="1 to 64 (default: training.batch_size)")
-    found.add_argument("--height", type=int, metavar="PX", help="128 to 320 (default: data.img_height)")
-    found.add_argument("--width", type=int, default=0, metavar="PX", help="(default: the widest bucket)")
-    found.add_argument("--tokens", type=int, default=0, help="of the longest label (default: max_seq_len)")
-    found.add_argument("--precision", choices=PRECISIONS, help="(default: the configuration's; auto: bf16)")
-    found.add_argument("--picture", type=Path, metavar="PNG", help="draw the parts for every backbone")
-    found.add_argument("--json", action="store_true", help="print nothing but the line of JSON")
+    found.add_argument("--batch", type=int, metavar="LINES", help="lines at once, 1 to 64 (default: batch_size)")
+    found.add_argument("--height", type=int, metavar="PX", help="of pictures, 128 to 320 (default: img_height)")
+    found.add_argument("--width", type=int, default=0, metavar="PX", help="of pictures (default: the widest bucket)")
+    found.add_argument("--tokens", type=int, default=0, help="length of the longest label (default: max_seq_len)")
+    found.add_argument("--precision", choices=PRECISIONS, help="(default: the configuration's; for auto, bf16)")
+    found.add_argument("--picture", type=Path, metavar="PNG", help="draw the parts for every backbone of the study")
+    found.add_argument("--json", action="store_true", help="print only the line of JSON")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is done otherwise on a GPU than on a CPU, where it takes memory. The rehearsal runs as on a CPU.
+"""Imitates what a GPU does differently from a CPU, if it takes memory. Otherwise the rehearsal runs as on a CPU.
 
 - Autocast on CUDA computes some operators in fp32 that the CPU's leaves in half precision: "CUDA Ops that can autocast
   to float32", https://docs.pytorch.org/docs/stable/amp.html

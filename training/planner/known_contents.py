@@ -1,8 +1,9 @@
-"""Computes beside tensors without content what is small and depends on no weight: widths, masks, positions, labels.
+"""During a rehearsal with empty tensors, still computes what is small and depends on no weight: widths, masks,
+positions, labels.
 
-So a step that asks how many patches a line has, or picks the places of a mask, gets the answer that the batch gives.
-Of what depends on weights nothing is known: a number asked for (a loss, for the log) is 1, a question (is it finite?)
-is answered with yes, and a mask picks every place.
+So code that asks how many patches a line has, or selects by a mask, gets the true answer. What depends on weights isn't
+known: there a number (a loss, for the log) is 1, a question (is it finite?) is answered with yes, and a mask selects
+every place.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Books the bytes of every tensor that lives while PyTorch runs, and keeps the account of the fullest moment.
+"""Counts the bytes of all tensors that exist while PyTorch runs, and keeps the account of the fullest moment.
 
-It stands below autograd, so it sees what the forward pass, the backward pass and the optimizer allocate, whatever
-Python code asked for it. A storage is booked once, however many tensors look at it, and written off when the last of
-them is gone. What kernels allocate inside themselves and free again is not seen.
+It works below autograd, so it sees everything that the forward pass, the backward pass and the optimizer allocate. A
+storage is counted once, however many tensors share it, until the last of them is gone. What kernels allocate and free
+internally isn't seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# In the order in which they are told.
+# In the order in which they are printed.
 PARTS = ("parameters", "gradients", "optimizer", "averages", "half_copies", "batch", "activations", "passing")
 
 
@@ -88,7 +88,7 @@ class Ledger(TorchDispatchMode):
             self.move(tensor, part)
 
     def watch_gradients(self, model: nn.Module) -> None:
-        """Book each parameter's gradient as one, as soon as it is there."""
+        """Book each parameter's gradient as a gradient, as soon as it exists."""
 
         def arrived(parameter: Tensor) -> None:
             if parameter.grad is not None:

@@ -1,4 +1,5 @@
-"""The peak of real steps, to check what is planned: on a CPU by PyTorch's profiler, on a GPU by its allocator."""
+"""Measures the peak of real steps, to check the plans: on a CPU with PyTorch's profiler, on a GPU with its
+allocator."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def cpu_peak(config: Config, sizes: Sizes, accelerator: Accelerator, load: Any =
 
     All that the run allocates is followed from before its model is built, so what it begins with counts, too.
     """
-    gc.collect()  # what earlier runs left would be given back while this one is followed
+    gc.collect()  # otherwise memory of earlier runs could be freed while this one is measured
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as followed:
         run = build(config, accelerator, load)
         fill_optimizer(run)

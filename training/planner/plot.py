@@ -1,4 +1,4 @@
-"""The parts of a plan for every backbone as a picture (the study's figure 20)."""
+"""Draws the parts of a plan for every backbone (the study's figure 20)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""One step of training, run without computing anything: the real model, technique, losses, backward pass and optimizer
-on tensors that have a shape and no content (PyTorch's FakeTensorMode), with every byte booked.
+"""Rehearses a training step without computing anything: runs the real model, technique, losses, backward pass and
+optimizer on tensors that have a shape and no content (PyTorch's FakeTensorMode), and counts every byte.
 
-A new backbone or technique needs no formula here. Neither weights nor data are opened; a tokenizer of the study is
-known by its size. The peak is that of any step but the first, when the optimizer has its states.
+A new backbone or technique needs no formula here. No weights or data are opened; of the study's tokenizer only the size
+is used. The peak is that of any step but the first, because then the optimizer has its states.
 
-Booked: everything that PyTorch's own allocator hands out for tensors. Not booked: what kernels use for themselves
+Counted: everything that PyTorch's own allocator hands out for tensors. Not counted: what kernels use internally
 (workspaces of cuDNN and cuBLAS), the CUDA context, memory lost to fragments, reading between steps, more processes.
 """
 

@@ -1,6 +1,6 @@
-"""What a plan is asked for, and what may be asked.
+"""The sizes that a plan is for, and the values they may have.
 
-Without other wishes a plan is for the batch that takes most: the widest bucket, and labels as long as the model holds.
+By default a plan is for the largest batch: the widest bucket, and labels as long as the model can hold.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sizes:
 
 
 def within(name: str, value: float, limits: tuple[int, int], unit: str) -> None:
-    """Refuse what lies outside.
+    """Refuse a value outside a range.
 
     Raises:
         ConfigError: it does.

@@ -5,8 +5,8 @@ limited memory     under 16 GB QLoRA on the smallest, under 24 GB LoRA of rank 8
                    fine-tuning, or LoRA, of the best
 fast, or a phone   a small backbone, distilled, then exported in int8
 
-What it leaves open is settled by what fits: as many lines at once as the GPU holds, and as many in a step as before.
-Where none of it fits, the same again with activations that are computed twice, which is slower.
+The tree leaves sizes open. We take as many lines at once as the GPU holds, and as many lines in a step as before. If
+nothing fits, we try again with activations that are computed twice, which is slower.
 """
 
 from __future__ import annotations

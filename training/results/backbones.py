@@ -64,14 +64,14 @@ def results(groups: Sequence[Group]) -> Table:
     for (name, group), rank in zip(rows, ranks(sers), strict=True):
         table.add(group, name, *(full_row(group, usual, rank) if group else []))
     table.notes.append(
-        "Place: which places the 95 % interval of the SER leaves among the rows that differ by the backbone alone; a "
-        "dash where there is one seed, or where the interval parts from no other."
+        "Place: the row's place by SER among the rows that differ only in the backbone, or the places it may have "
+        "where 95 % intervals overlap. A dash: one seed, or an interval that overlaps with every other."
     )
     untaught = {name for name, group in rows if group and not group.first.config.model.params.pretrained}
     if untaught.issuperset(SAME):
         table.notes.append(
-            f"{' and '.join(SAME)} are one network, told apart by pretrained weights alone: without them the same seed "
-            "gives the same run."
+            f"{' and '.join(SAME)} are one network with different pretrained weights. Without those the "
+            "same seed gives the same run."
         )
     return table
 
@@ -106,7 +106,9 @@ def speeds(groups: Sequence[Group]) -> Table:
         group, rate = chosen.get(name), rates.get(name)
         encoder = group.first.parameters("encoder") if group else None
         table.add(group, name, encoder, rate, ratio(rate, fastest), PUBLISHED_SPEED.get(name))
-    table.notes.append("Published: the study's Table 7, batches of 8 on one GPU of 32 GB; not measured here.")
+    table.notes.append(
+        "Published it/s: from the study's Table 7, for batches of 8 on one GPU of 32 GB. Not measured here."
+    )
     return table
 
 
@@ -127,7 +129,7 @@ def curves(groups: Sequence[Group]) -> Drawing:
     left.set(title="training", xlabel="step", ylabel="cross-entropy a token")
     right.set(title="validation", xlabel="step", ylabel="cross-entropy a token", xlim=left.get_xlim())
     figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    note = "Training: means since the line of the log before, with dropout. Validation: with averaged weights."
+    note = "Training: means since the log line before, with dropout. Validation: with averaged weights."
     return Drawing("figure-12", title, figure, note)
 
 

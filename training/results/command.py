@@ -6,17 +6,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-DESCRIPTION = """Make the published study's Tables 6 to 14 and Figures 12 to 14, 16 and 20 to 22 from run folders
-alone, as Markdown, CSV and PNG. Runs that differ by their seed make one row, with a 95 % interval. Further columns
-come from `omr-train evaluate RUN DATASET --split val` and `omr-export --checkpoint RUN --lines DATASET`."""
+DESCRIPTION = """Make the published study's Tables 6 to 14 and Figures 12 to 14, 16 and 20 to 22 from run
+folders, as Markdown, CSV and PNG. Runs that differ only in their seed become one row with a 95 % interval. To fill
+further columns, run `omr-train evaluate RUN DATASET --split val` and `omr-export --checkpoint RUN --lines DATASET`."""
 
 
 def results_command(arguments: Sequence[str]) -> int:
     """Write the page and print its place."""
     parser = argparse.ArgumentParser(prog="omr-train results", description=DESCRIPTION)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or folders with runs below")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables and figures")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="the page (default: results.md in --out)")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or that contain some")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tables and figures")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the page to write (default: results.md in --out)")
     options = parser.parse_args(arguments)
 
     from .page import write_page

@@ -1,4 +1,5 @@
-"""Decoders of several sizes on one encoder: the study keeps its decoder fixed, and names that as a limit (Table 15)."""
+"""Compares decoders of several sizes on one encoder. The study keeps its decoder fixed and names that as a limit (Table
+15)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
             )  # fmt: skip
     if not table.rows:
         table.add(None)
-    table.notes.append("Decoder: everything but the encoder, the layers that join them and the column heads included.")
+    table.notes.append("Decoder: all but the encoder, so also the layers that join the two, and the column heads.")
     return [table]
 
 
@@ -42,7 +43,7 @@ def figures(_groups: Sequence[Group]) -> list[Drawing]:
 
 
 def one_encoder(groups: Sequence[Group]) -> list[list[Group]]:
-    """Sets of two groups or more that differ by the decoder's sizes alone, smallest first."""
+    """Sets of two or more groups that differ only in the decoder's sizes, smallest first."""
     sets: list[list[Group]] = []
     for group in fresh_groups(groups):
         for others in sets:

@@ -1,4 +1,4 @@
-"""Table 10: a teacher, and its student with and without it."""
+"""Table 10: a teacher, and its student trained with and without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
     if not table.rows:
         table.add(None)
     table.notes.append(
-        "Reading: lines that `omr-train evaluate` read a second in PyTorch, its teacher-forced pass included."
+        "Reading: lines a second in `omr-train evaluate` with PyTorch, including its teacher-forced pass."
     )
     return [table]
 

@@ -26,7 +26,7 @@ class Drawing:
 
     Attributes:
         name: of its file: `figure-12`.
-        title: with its number in the study; it stands under the picture.
+        title: with its number in the study.
         picture: None where the runs don't hold what it needs.
         note: what has to be known to read it.
     """

@@ -1,7 +1,7 @@
-"""Runs that differ by their seed alone are one row of a table; here they are brought together.
+"""Groups runs that differ only in their seed: each group is a row of a table.
 
-What doesn't change what is learnt (how often is logged, checked, saved) doesn't part runs; another machine, number
-format or data set does.
+Settings that don't change what is learnt (how often a run logs, checks, saves) may differ inside a group. Machine,
+number format and data set may not.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Group:
         return Measure.of([value(run) for run in self.runs])
 
     def of_seeds(self, seeds: Sequence[int]) -> Group | None:
-        """The same with these seeds alone; None without any of them."""
+        """The same with only these seeds; None if it has none of them."""
         runs = [run for run in self.runs if run.seed in seeds]
         return replace(self, runs=runs) if runs else None
 
     def less(self, other: Group | None, value: Callable[[Run], float | None]) -> Measure | None:
-        """The difference to another group, seed by seed: chance that both share falls out."""
+        """The difference to another group, seed by seed, so that chance which both share cancels out."""
         theirs = {run.seed: value(run) for run in other.runs} if other else {}
         pairs = [(value(run), theirs[run.seed]) for run in self.runs if run.seed in theirs]
         return Measure.of([a - b if a is not None and b is not None else None for a, b in pairs])
@@ -111,7 +111,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     names: dict[Path, str] = {}
 
     def name_of(run: Run) -> str:
-        """What the group of a run is known by; that of the run it began with is a part of it."""
+        """A key for the group of a run; it includes the key of the run it started from."""
         if run.folder not in names:
             before, teacher = parents(run, runs)
             settings = settings_of(run)
@@ -148,14 +148,14 @@ def parents(run: Run, runs: Sequence[Run]) -> tuple[Run | None, Run | None]:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Everything that parts a group from another, but its parents."""
+    """Everything that tells two groups apart, except their parents."""
     settings = {key: value for key, value in flat(asdict(run.config)).items() if key not in SAME}
     settings[BACKBONE] = run.backbone
     return settings | {"machine": run.machine, "data": run.data, "step": run.step}
 
 
 def place(group: Group) -> tuple[int, int, str]:
-    """Where a group stands in a table; what the study doesn't know comes last."""
+    """Where a group comes in a table. What isn't in the study comes last."""
     backbones, techniques = [*BACKBONES, group.backbone], [*TECHNIQUES, group.technique]
     name = str(group.first.folder)
     return backbones.index(group.backbone), techniques.index(group.technique), name

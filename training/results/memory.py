@@ -23,7 +23,7 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
 
 
 def tier(number: int, limit: int, groups: Sequence[Group]) -> Table:
-    """For each backbone, what reads best of the runs whose measured peak fits."""
+    """For each backbone, the best-reading run whose measured peak fits."""
     table = Table(
         f"table-{number}",
         f"Table {number}: training with {limit} GB of GPU memory",
@@ -39,14 +39,14 @@ def tier(number: int, limit: int, groups: Sequence[Group]) -> Table:
         for group, peak in best(own) or [(None, None)]:
             table.add(group, name, *(cells(group, peak) if group else []))
     table.notes.append(
-        "The mode that read best among the runs given whose measured peak fits; runs on a CPU say nothing about a "
-        "GPU's memory and are left out. `SER %` is measured in those runs, not expected of others."
+        "Each row shows the mode that read best among the given runs whose measured peak memory fits. Runs on a CPU "
+        "say nothing about a GPU's memory and are left out. `SER %` was measured in those runs."
     )
     return table
 
 
 def best(own: Sequence[tuple[Group, Measure]]) -> list[tuple[Group | None, Measure | None]]:
-    """The lowest SER for each kind of pictures; runs without one stand for their memory alone."""
+    """The lowest SER for each kind of pictures. Runs without an SER only show their memory."""
     kinds: dict[str, tuple[Group | None, Measure | None]] = {}
     for group, peak in sorted(own, key=lambda pair: getattr(pair[0].score("ser"), "mean", float("inf"))):
         kinds.setdefault(group.degrade, (group, peak))
@@ -86,7 +86,7 @@ def peaks(groups: Sequence[Group]) -> Drawing:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(xlabel=f"{memory_name([group for group, _ in shown])}, GB, logarithmic")
-    return Drawing("figure-16", title, figure, "Dashed: the study's GPUs.")
+    return Drawing("figure-16", title, figure, "Dashed lines: the GPU sizes of the study.")
 
 
 def parts(groups: Sequence[Group]) -> Drawing:
@@ -114,6 +114,7 @@ def parts(groups: Sequence[Group]) -> Drawing:
     handles, texts = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], texts[::-1], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     note = (
-        "Counted: tensors of parameters, gradients, optimizer and averages; the rest is the measured peak less these."
+        "Parameters, gradients, optimizer and averages are counted tensor by tensor. The rest is the measured peak "
+        "less these."
     )
     return Drawing("figure-20", title, figure, note)

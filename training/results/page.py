@@ -1,6 +1,6 @@
-"""All tables and figures as one page of Markdown, and each as a CSV or PNG file of its own.
+"""Writes all tables and figures as one page of Markdown, and each as a CSV or PNG file.
 
-The page begins with what the runs are and what they are not, from their configurations.
+The page begins with what the runs are and how they differ from the study's, taken from their configurations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .runs import Run
 from .table import Table, listed
 
 FAMILIES = (backbones, techniques, distillation, quantisation, memory, decoders)
-# Settings that figures hang on; what STUDY doesn't name has the study's value by default.
+# Settings that change the figures. What STUDY doesn't set has the study's value by default.
 TOLD = {
     "data.img_height": "pictures {} px high",
     "data.tokenizer_id": "tokens: {}",
@@ -38,7 +38,7 @@ STUDY = Config(data=DataConfig(tokenizer_id="guangyangmusic/legato"))
 
 
 def write_page(runs: Sequence[Run], folder: Path, page: Path) -> list[Path]:
-    """Write everything; pictures and CSV files lie in `folder`, and the page links to them.
+    """Write everything: pictures and CSV files into `folder`, and the page, which links to them.
 
     Returns:
         The files written, the page last.
@@ -70,7 +70,7 @@ def text(
     parts.append("## Figures\n")
     for drawing in sorted(drawings, key=lambda drawing: number(drawing.name)):
         place = f"{(link / drawing.name).as_posix()}.png"
-        shown = f"![{drawing.title}]({place})" if drawing.picture else "–, since these runs don't hold what it needs."
+        shown = f"![{drawing.title}]({place})" if drawing.picture else "– (these runs don't hold what it needs)"
         note = f"\n{drawing.note}\n" if drawing.picture and drawing.note else ""
         parts.append(f"### {drawing.title}\n\n{shown}\n{note}")
     parts.append(f"## The runs\n\n{run_list(groups)}")
@@ -82,7 +82,7 @@ def number(name: str) -> int:
 
 
 def heading(runs: Sequence[Run]) -> str:
-    """What the runs are, and what they are not."""
+    """Says what the runs are, and how they differ from the study's."""
     gpu = {run.on_gpu for run in runs}
     where = "on a CPU" if gpu == {False} else "on a GPU" if gpu == {True} else "on CPUs and GPUs"
     seeds = {(group.backbone, group.technique, group.degrade): len(group.runs) for group in group_runs(runs)}
@@ -91,12 +91,12 @@ def heading(runs: Sequence[Run]) -> str:
     lines = [
         f"# Results of {len(runs)} runs {where}",
         "<!-- Written by omr-train results from run folders; never edit it by hand. -->",
-        f"**What this is.** {len(runs)} runs, {counted} a row, on: {'; '.join(machines(runs))}. "
-        f"Learnt from: {'; '.join(data_sets(runs))}. Errors are counted on lines of the val split, read greedily.",
+        f"**What this is.** {len(runs)} runs, {counted} a row. Machine: {'; '.join(machines(runs))}. Training data: "
+        f"{'; '.join(data_sets(runs))}. Errors are counted on lines of the val split, read greedily.",
         f"**What it is not.** {not_the_study(runs)}",
-        "A cell that nothing was measured for is a dash. `±` is half a 95 % interval of the mean (Student's t) over "
-        "training again with another seed; without it there was one seed, and a difference between two such rows may "
-        "be chance. Times are of a machine that may have had other work.",
+        "A dash means that nothing was measured. Where a row has several seeds, `±` is half of a 95 % interval of the "
+        "mean (Student's t). A row without `±` has one seed, so a difference between two such rows may be chance. The "
+        "machine may have done other work while times were taken.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -123,7 +123,7 @@ def data_sets(runs: Sequence[Run]) -> list[str]:
 
 
 def not_the_study(runs: Sequence[Run]) -> str:
-    """In which settings the runs differ from the published study's."""
+    """Says in which settings the runs differ from the published study's."""
     study, given = flat_settings(STUDY), [flat_settings(run.config) for run in runs]
     apart = [
         said.format(listed([plain(settings[key]) for settings in given]))
@@ -139,12 +139,13 @@ def not_the_study(runs: Sequence[Run]) -> str:
     steps = listed([f"{run.step:,}" for run in sorted(runs, key=lambda run: run.step)])
     epochs = f"{STUDY.training.epochs:g} epochs"
     if not apart:
-        return f"Runs in the published study's configuration, of {steps} steps; its own figures come from other runs."
+        return f"Runs in the published study's configuration, {steps} steps each. Its own figures are from other runs."
     apart.append(f"{steps} steps (there {epochs} of some 190,000 pictures, 32 a step, on one GPU of 32 GB)")
     return (
-        "These are not the published study's figures, nor a reproduction of its runs; the tables bear its numbers "
-        f"because they hold the same columns. Different here: {'; '.join(apart)}. How backbones and techniques compare "
-        "after so much training need not be how they compare after more."
+        "These are not the published study's figures, and they don't repeat its runs. The tables have the study's "
+        f"numbers because they have its columns. What differs here, with the study's value in brackets: "
+        f"{'; '.join(apart)}. Backbones and techniques that compare like this after so little training may compare "
+        "otherwise after more."
     )
 
 

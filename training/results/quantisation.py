@@ -1,4 +1,4 @@
-"""Table 11: what fewer bits cost, from the rows that `omr-export --lines` leaves in a run's folder."""
+"""Table 11: what fewer bits cost, from the rows that `omr-export --lines` adds to a run's folder."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def tables(groups: Sequence[Group]) -> list[Table]:
         for _, label in PRECISIONS:
             table.add(None, None, None, label)
     table.notes.append(
-        "SER change: against FP32 of the same format. Reading: one thread, greedy, the decoder's cache included, timed "
-        "once; the pictures were prepared before."
+        "SER change: compared with FP32 in the same format. Reading: one thread, greedy, with the decoder's cache, "
+        "timed once. Preparing the pictures is not included."
     )
     return [table]
 

@@ -1,4 +1,4 @@
-"""What one run folder holds, as the tables ask for it; what it doesn't hold is None."""
+"""Reads one run folder for the tables. What the folder lacks is None."""
 
 from __future__ import annotations
 
@@ -106,8 +106,7 @@ class Run:
     def scores(self, degrade: str) -> Row | None:
         """How the last checkpoint reads the val split, clean or under a degradation preset.
 
-        What `evaluate` measured, read greedily, comes before the check at the end of training, which may be of fewer
-        lines.
+        A greedy reading by `evaluate` is preferred to the check at the end of training, which may have fewer lines.
         """
         for row in reversed(self.evaluations):
             newest = step_of(row) in (None, self.step)

@@ -1,7 +1,7 @@
-"""Numbers from several seeds: their mean, its interval, and ranks where intervals part.
+"""Numbers from several seeds: their mean, its interval, and a ranking where the intervals allow one.
 
-The interval is Student's t for the mean, 95 %, over training again with another seed; it needs two seeds or more. It
-says nothing about other data.
+The interval is a 95 % interval of the mean (Student's t) over training with other seeds. It needs at least two seeds,
+and says nothing about other data.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Measure:
 
 
 def ranks(measures: Sequence[Measure | None]) -> list[str | None]:
-    """The places that each may hold, lower being better: `1`, or `2 to 4` where intervals overlap.
+    """The place that each may have, lower values being better: `1`, or `2 to 4` if intervals overlap.
 
-    A measure without an interval has no place, and neither has one whose interval parts from no other.
+    A measure has no place if it has no interval, or if its interval overlaps with every other.
     """
     placed = [measure for measure in measures if measure is not None and measure.half is not None]
     found: list[str | None] = []

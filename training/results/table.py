@@ -1,4 +1,4 @@
-"""Tables as Markdown and CSV; every row ends in where it comes from, and a cell without a value is a dash."""
+"""Tables as Markdown and CSV. Every row ends with its source, and a cell without a value is a dash."""
 
 from __future__ import annotations
 

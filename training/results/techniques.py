@@ -1,4 +1,4 @@
-"""Tables 8 and 9, Figures 21 and 22: ways of fine-tuning, each set of them from the same beginning."""
+"""Tables 8 and 9, Figures 21 and 22: compares techniques of fine-tuning that started from the same weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
 
 
 def same_beginning(groups: Sequence[Group]) -> list[list[Group]]:
-    """Sets of groups that differ by their technique and its learning rate alone; where nothing is adapted, none."""
+    """Sets of groups that differ only in technique and learning rate; none if nothing is fine-tuned."""
     sets: list[list[Group]] = []
     for group in groups:
         if group.technique == "distill":
@@ -80,8 +80,8 @@ def adapters(groups: Sequence[Group]) -> Table:
     if not table.rows:
         table.add(None)
     table.notes.append(
-        "Before: the model that the run began with, on the same pictures. Against full: seed by seed. Places: within "
-        "a backbone, as in Table 6."
+        "Before: the model that the run started from, on the same pictures. Against full: compared with full training "
+        "of the same seed. Place: among the rows of one backbone, as in Table 6."
     )
     return table
 
@@ -112,7 +112,7 @@ def ser_less(group: Group, full: Group | None) -> Measure | None:
 def packed(groups: Sequence[Group]) -> Table:
     table = Table(
         "table-09",
-        "Table 9: LoRA beside weights in 4 bits",
+        "Table 9: LoRA on weights in 4 bits",
         (
             "backbone", "pictures learnt and read", "technique", "learning rate", "val loss", "SER %", "peak memory GB",
             "SER against full, points", "memory against full", "it/s against full",
@@ -164,7 +164,7 @@ def fronts(
     entries = [(name, "#777777", backbone_style(name)[1]) for name in backbones]
     legend(figure, "backbone", entries, "lower")
     better = "right and down" if high else "left and down"
-    note = f"Better is {better}; the grey line joins what nothing else beats in both means."
+    note = f"Better is {better}. The grey line joins the runs that no other run beats in both."
     return Drawing(name, title, figure, note)
 
 

@@ -1,13 +1,13 @@
 """Checkpoints: folders that are written whole or not at all, without pickle.
 
-    weights.safetensors   what reads: averaged weights of the plain model, whatever the technique added merged into them
+    weights.safetensors   for reading: averaged weights of the plain model; what the technique added is merged
     config.yaml           the resolved configuration
     tokenizer.json
-    training.safetensors  what goes on: the weights themselves, the optimizer's tensors, random states; the base and its
-                          adapters apart, and the averages of what was merged
+    training.safetensors  for resuming: the weights themselves, the optimizer's tensors, random states; adapters apart
+                          from the base, with their averages
     progress.json         step, place in the data, sums of the log
 
-Reading needs the first three only; the shipped checkpoint has no more (its weights are in half precision).
+Reading needs only the first three. The shipped checkpoint has only these (its weights are in half precision).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def newest(run: Path) -> Path | None:
 
 
 def way_on(run: Path) -> str:
-    """Where a run that stops stands on disk, in words."""
+    """Says where a run that stops is on disk."""
     checkpoint = newest(run)
     return f"--resume goes on from {checkpoint}" if checkpoint else "no checkpoint is written yet"
 
@@ -166,7 +166,8 @@ def save_checkpoint(
 
 
 def write_weights(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tensors as they lie in memory may be channels last or share storage, which safetensors refuses."""
+    """Write tensors as plain copies: in memory they may be channels last or share storage, which safetensors
+    refuses."""
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, file)
     file.chmod(0o644)  # safetensors 0.8 makes it readable for its owner only
 

@@ -1,4 +1,5 @@
-"""A checkpoint as it is shipped: weights to read with in half precision and what made them.
+"""Writes a checkpoint as it is shipped: weights for reading, in half precision, and the files that say how they were
+made.
 
 Run: `omr-train release RUN --out training/checkpoints/pocket`.
 

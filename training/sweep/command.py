@@ -9,25 +9,25 @@ from pathlib import Path
 
 from runtime.errors import OmrError
 
-DESCRIPTION = """Train the runs that a file in configs/sweeps lists, each in a process of its own, read with each, and
-make tables and figures of them. The same command goes on with a sweep that was stopped, and leaves what is done. The
-last line is JSON."""
+DESCRIPTION = """Train the runs that a file lists, each in a process of its own, read with each, and make tables and
+figures of them. If the sweep was stopped, the same command continues it and doesn't repeat what is done. The last line
+is JSON."""
 
 
 def sweep_command(arguments: Sequence[str]) -> int:
-    """Do a sweep, or go on with it."""
+    """Start or continue a sweep."""
     parser = argparse.ArgumentParser(prog="omr-train sweep", description=DESCRIPTION)
-    parser.add_argument("sweep", type=Path, metavar="SWEEP", help="such as configs/sweeps/cpu.yaml")
+    parser.add_argument("sweep", type=Path, metavar="SWEEP", help="YAML file, such as configs/sweeps/cpu.yaml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sweep")
     parser.add_argument(
-        "--budget-hours", type=float, default=0, metavar="H", help="leave after so many hours, with a checkpoint "
+        "--budget-hours", type=float, default=0, metavar="H", help="stop after so many hours, with a checkpoint "
         "(default: when all is done)",
     )  # fmt: skip
     parser.add_argument(
-        "--together", type=int, default=1, metavar="N", help="runs at a time, where processors are left over "
-        "(default: %(default)s)",
+        "--together", type=int, default=1, metavar="N", help="train N runs at the same time, if there are enough "
+        "processors (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="print the runs in order, and do nothing")
+    parser.add_argument("--list", action="store_true", help="only print the runs, in order")
     options = parser.parse_args(arguments)
 
     if options.together < 1:

@@ -1,4 +1,4 @@
-"""How long the rest of a sweep will take, from what its runs took so far; an estimate."""
+"""Estimates how long the rest of a sweep will take, from what its runs took so far."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Done = tuple[Job, float]  # a run and its seconds a step, starting and reading i
 def seconds_left(left: Iterable[tuple[Job, int]], done: Sequence[Done]) -> float | None:
     """Seconds for runs that each lack some steps; None while nothing is known.
 
-    A run is expected to be as slow as those most like it: of its settings, else its backbone and technique, else its
-    backbone, else all.
+    A run is expected to be as slow as the runs most like it: those with its settings, else those with its backbone and
+    technique, else those with its backbone, else all.
     """
     if not done:
         return None

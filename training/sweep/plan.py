@@ -1,4 +1,4 @@
-"""A sweep's YAML file: runs that are listed by what differs between them.
+"""Reads a sweep's YAML file, which lists runs by what differs between them.
 
     data:                       a data set as `omr-data build` makes it: size, seed, mix, engraver;
       size: 5000                  or `folder:` with a data set (or an id on the hub) that is there already
@@ -17,7 +17,8 @@
         begins_with: {run: clean}                                   a run of that group, with the same seed and the
         teacher: {run: clean, vision_model_name: resnet50}            same settings but those given here
 
-Runs go seed by seed, and within a seed in the order of the file, so that a sweep which is stopped can be compared.
+All runs of one seed come first, in the order of the file, then those of the next. So a sweep that is stopped still has
+comparable runs.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Sweep:
         split: that is read in the end.
         limit: lines of it; 0: all.
         presets: degradations it is read under; empty for clean.
-        jobs: in order; what a job needs stands before it.
+        jobs: in order; what a job needs comes before it.
     """
 
     data: Mapping[str, Any]
@@ -128,7 +129,7 @@ def read_sweep(file: Path, out: Path) -> Sweep:
 
 
 def known(values: Mapping[str, Any], part: str, where: str) -> None:
-    """Raises ConfigError at a key that this part of the file doesn't have."""
+    """Raises ConfigError for a key that this part of the file can't have."""
     for key in values:
         if key not in KEYS[part]:
             raise ConfigError(f"{where} has no use for {key!r}; it knows {', '.join(KEYS[part])}")
@@ -160,7 +161,7 @@ def group_jobs(
 
 
 def label(key: str, value: Any) -> str:
-    """How a value stands in a run's name: a name as it is, a number after what it counts."""
+    """How a value appears in a run's name: a name as it is, a number after its setting."""
     return value.replace("/", "_") if isinstance(value, str) else f"{key.rsplit('.', 1)[-1]}_{value}"
 
 
@@ -179,7 +180,7 @@ def configured(common: Mapping[str, Any], settings: Mapping[str, Any]) -> Config
 
 
 def checked(config: Config, name: str) -> Config:
-    """Refuse before the first run what would stop the last.
+    """Refuse before the first run what would fail later.
 
     Raises:
         OmrError: an unknown backbone or technique, or a run without a number of steps.

@@ -150,7 +150,7 @@ class Work:
                 )
 
     def build_data(self) -> None:
-        """Build the sweep's data set, or go on with it; `omr-data build` sees itself whether it is there."""
+        """Build the sweep's data set, or continue a build. `omr-data build` finds out what is there."""
         if not self.sweep.data:
             return
         options = [part for key, value in self.sweep.data.items() for part in (f"--{key}", *as_list(value))]
@@ -159,7 +159,7 @@ class Work:
             raise OmrError(f"the data set can't be built: {last_line(self.out / 'logs' / 'data.txt')}")
 
     def run(self, job: Job) -> None:
-        """Start a run, or go on with it; without what it needs it is left out."""
+        """Start or continue a run. If a run that it needs is missing, it is left out."""
         missing = [name for name in job.needs if not any(o.name == name and self.done(o) for o in self.sweep.jobs)]
         if missing:
             self.failed[job.name] = f"needs {missing[0]}, which isn't finished"
@@ -203,7 +203,8 @@ class Work:
         return process.returncode
 
     def ended(self, process: subprocess.Popen[bytes], job: Job | None) -> float:
-        """Wait for a process, telling where its run stands; past the deadline it is asked to leave with a checkpoint.
+        """Wait for a process and report the progress of its run. After the deadline it is asked to stop with a
+        checkpoint.
 
         Returns:
             Processor seconds of it and its children.

@@ -1,4 +1,4 @@
-"""One run of a sweep in a process of its own: train to its last step, then read with it; what is done is skipped.
+"""Does one run of a sweep in a process of its own: trains to the last step, then evaluates. Skips what is done already.
 
 python -m training.sweep.worker CONFIG RUN SPLIT LIMIT PRESET[,PRESET]      (a preset may be empty: clean)
 """

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685) beside dense layers, through peft.
+"""Adds low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685) to dense layers, with peft.
 
 A layer with the weight W computes (W + alpha / rank * B A) x; W stays, A and B are trained. B begins at 0.
 """
@@ -36,7 +36,7 @@ def check(settings: TechniqueConfig) -> None:
 
 
 def import_peft() -> Any:
-    """peft, which imports torchvision and bitsandbytes on its way.
+    """Import peft, which imports torchvision and bitsandbytes.
 
     bitsandbytes 0.50 complains about a kernel that it would fetch from the hub and that nothing here calls.
     """
@@ -61,15 +61,15 @@ def dense(module: nn.Module) -> bool:
 
 
 def add_adapters(model: MusicTrOCR, config: Config) -> str:
-    """Put adapters beside the dense layers of the encoder or of the whole model, and freeze what they stand beside.
+    """Add adapters to the dense layers of the encoder or of the whole model, and freeze these layers.
 
-    Where only the encoder has adapters, the rest is trained whole.
+    If only the encoder has adapters, all other weights are trained.
 
     Returns:
         What was done, in words.
 
     Raises:
-        ConfigError: there is no layer to put one beside.
+        ConfigError: there is no layer that can have an adapter.
     """
     settings, before = config.technique, learnt(config)
     everywhere = settings.targets == "all" or (settings.targets == "auto" and before != "encoder")
@@ -88,8 +88,8 @@ def add_adapters(model: MusicTrOCR, config: Config) -> str:
         target_modules="|".join(re.escape(name) for name in names),
     )
     peft.inject_adapter_in_model(options, model, ADAPTER)
-    # peft 0.21 would make an adapter's input fp32, and autocast half precision of it again: the same values once more,
-    # kept beside those of the layer for the way back.
+    # peft 0.21 would convert an adapter's input to fp32, and autocast back to half precision. The backward pass would
+    # then keep the same values twice.
     for layer in adapted_layers(model).values():
         layer.cast_input_dtype_enabled = False
     if not everywhere:
@@ -108,7 +108,7 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def merged(model: nn.Module) -> dict[str, Tensor]:
-    """See `Technique.merged`: each adapter's product is added to the weight it stands beside."""
+    """See `Technique.merged`: each adapter's product is added to the weight of its layer."""
     weights = dict(model.state_dict())
     for name, layer in adapted_layers(model).items():
         for inside in [inside for inside in weights if inside.startswith(f"{name}.")]:

@@ -1,4 +1,4 @@
-"""Knowledge distillation: the labels are learnt, and how a trained teacher weighs every token.
+"""Knowledge distillation: the model learns from the labels, and from how likely a trained teacher finds every token.
 
 The loss of the tokens is kd_alpha * cross-entropy + (1 - kd_alpha) * temperature^2 * KL(teacher || student), both
 models' logits divided by the temperature (Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2).
@@ -37,7 +37,7 @@ def check(settings: TechniqueConfig) -> None:
 
 
 class Teacher(Lesson):
-    """A trained model beside the one in training; they may differ in all but the tokenizer.
+    """A trained model that teaches the one in training. The two may differ in everything but the tokenizer.
 
     Args:
         loaded: the teacher.
@@ -52,7 +52,7 @@ class Teacher(Lesson):
         self.weights = {"token": settings.kd_alpha, "teacher": 1 - settings.kd_alpha}
 
     def sums(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Tokens beyond the longest line that the teacher can hold are left to the labels."""
+        """Tokens beyond the longest line that the teacher can hold are learnt from the labels only."""
         known = self.model.params.max_seq_len
         with torch.no_grad():
             image_BCHW, valid_width_B = reprepared(batch.image_BCHW, batch.valid_width_B, self.other, self.own)

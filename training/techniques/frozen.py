@@ -1,4 +1,4 @@
-"""The encoder stays as it is, its batch statistics too; what reads its features is trained."""
+"""Frozen encoder: the encoder and its batch statistics stay unchanged; everything after it is trained."""
 
 from training.config import Config
 from training.loop.technique import Technique, learnt

@@ -1,4 +1,4 @@
-"""Every weight is trained."""
+"""Full training: every weight is trained."""
 
 from training.config import Config
 from training.loop.technique import Technique

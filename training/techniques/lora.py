@@ -1,4 +1,5 @@
-"""LoRA: the weights stay, and small matrices beside each dense layer are trained; they merge into the weights."""
+"""LoRA: the weights stay unchanged; small matrices that are added to each dense layer are trained, and merged at the
+end."""
 
 from training.loop.technique import Technique
 from training.techniques._adapters import SETTINGS, add_adapters, check, merged

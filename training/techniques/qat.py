@@ -1,4 +1,4 @@
-"""Quantisation-aware training: the model computes with the roundings of the int8 export, and learns to live with
+"""Quantisation-aware training: the model computes with the roundings of the int8 export, so it learns to cope with
 them.
 
 The same roundings as `export.precision.quantize_onnx` and ONNX Runtime's kernels, tied by
@@ -8,7 +8,7 @@ tests/export/precision/test_qat.py:
     convolutions    weight: a scale for each output channel; input exact
     embeddings      a scale for each row
 
-Gradients pass the roundings as if there were none (straight-through, Bengio et al. 2013,
+Gradients ignore the roundings (straight-through, Bengio et al. 2013,
 https://arxiv.org/abs/1308.3432).
 """
 

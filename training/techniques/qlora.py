@@ -1,4 +1,4 @@
-"""QLoRA: LoRA beside weights that lie in memory in 4 bits (NF4), a seventh of their bytes.
+"""QLoRA: LoRA on weights that are stored in 4 bits (NF4), which take a seventh of the memory.
 
 Dettmers et al. 2023, https://arxiv.org/abs/2305.14314; without their second quantisation, of the scales.
 """
@@ -47,7 +47,7 @@ class FourBitLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight that the four bits stand for, in fp32."""
+        """The weight in fp32, unpacked from its four bits."""
         from bitsandbytes.functional import QuantState, dequantize_4bit, get_4bit_type
 
         state = QuantState(

@@ -1,1 +1,1 @@
-"""One rule of `omr-export lint` a file; see `export.lint.rule`."""
+"""The rules of `omr-export lint`, one in each file; see `export.lint.rule`."""

@@ -1,4 +1,4 @@
-"""ONNX Runtime's Core ML provider has no DequantizeLinear: an int8 graph runs on the CPU but for its reshapes."""
+"""ONNX Runtime's Core ML provider has no DequantizeLinear, so an int8 graph runs on the CPU, except its reshapes."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,5 @@
-"""Weights that are small in the file alone: ONNX Runtime computes what constants give when it loads a graph."""
+"""Weights that are small only in the file: when ONNX Runtime loads a graph, it computes everything that depends only on
+constants."""
 
 from collections.abc import Iterator
 

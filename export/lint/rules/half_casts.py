@@ -1,4 +1,4 @@
-"""Casts between half and full precision cost a pass over the memory each; there should be none inside a graph."""
+"""Each cast between half and full precision costs a pass over memory, so there should be none inside a graph."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Activations must stay a factor of two under half precision's highest number, 65,504, in real readings."""
+"""In real readings, activations must stay below half of the highest number in half precision, 65,504."""
 
 from collections.abc import Iterator
 

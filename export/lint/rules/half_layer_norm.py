@@ -1,4 +1,5 @@
-"""A layer norm in pieces squares values in half precision, where 256 squared is infinite; its output stays finite."""
+"""A layer norm that is split into operators squares values in half precision, where 256 squared is infinite. The output
+stays finite and hides it."""
 
 from collections.abc import Iterator
 

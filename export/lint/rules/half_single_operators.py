@@ -1,4 +1,4 @@
-"""One float32 constant in a half-precision graph makes what it meets float32."""
+"""One float32 constant in a half-precision graph turns what it is combined with into float32."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Qualcomm's processor has no operator for a whole attention."""
+"""Qualcomm's Hexagon has no operator for a whole attention."""
 
 from export.lint.rule import Rule, of_kinds
 from export.places import HEXAGON

@@ -1,4 +1,4 @@
-"""RMSNorm over the last of 4 axes comes out wrong on Qualcomm's processor; over 3 it is right."""
+"""Qualcomm's Hexagon computes RMSNorm over the last of 4 axes wrongly; with 3 axes it is right."""
 
 from collections.abc import Iterator
 

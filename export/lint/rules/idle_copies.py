@@ -1,4 +1,4 @@
-"""An expand that changes no size still copies its tensor; a decoder then copies its caches at every step."""
+"""An expand that changes no size still copies its tensor. A decoder with one copies its caches at every step."""
 
 from collections.abc import Iterator
 

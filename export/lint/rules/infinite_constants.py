@@ -1,4 +1,4 @@
-"""Masks of -inf or of float32's lowest number become -inf in half precision, and NaN after a softmax."""
+"""Masks of -inf, or of float32's lowest number, become -inf in half precision, and NaN after a softmax."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Attention whose products have 3 axes comes out wrong on LiteRT's GPU delegate, without a word."""
+"""LiteRT's GPU delegate computes attention wrongly if its products have 3 axes, without a warning."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,5 @@
-"""Sums and products of values whose axes LiteRT's GPU delegate aligns otherwise come out wrong there."""
+"""LiteRT's GPU delegate computes some sums and products of values with different numbers of axes wrongly, because it
+aligns axes in its own way."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +26,7 @@ def placed(shape: Sequence[Size]) -> tuple[Size, ...]:
 
 
 def aligned(shape: Sequence[Size]) -> tuple[Size, ...]:
-    """The four axes that it has beside a value of four."""
+    """The four axes that it gets when it is combined with a value of four axes."""
     return (*(1,) * (AXES - len(shape)), *shape)
 
 

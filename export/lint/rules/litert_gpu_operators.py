@@ -1,4 +1,4 @@
-"""Operators that LiteRT's GPU delegate doesn't have; one of them takes the whole graph off the GPU."""
+"""Operators that LiteRT's GPU delegate lacks. One of them takes the whole graph off the GPU."""
 
 from collections.abc import Iterator
 

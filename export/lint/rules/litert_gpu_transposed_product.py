@@ -1,4 +1,4 @@
-"""LiteRT's GPU delegate doesn't turn the operands of a batched product round when it is told to."""
+"""LiteRT's GPU delegate ignores the flag that transposes an operand of a batched product."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A tensor of 5 axes that is unpacked (queries, keys and values in one) is beyond LiteRT's GPU delegate."""
+"""LiteRT's GPU delegate can't unpack a tensor of 5 axes (queries, keys and values in one)."""
 
 from collections.abc import Iterator
 

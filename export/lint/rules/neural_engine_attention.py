@@ -1,4 +1,4 @@
-"""Fused attention gives other numbers on iOS 26's Neural Engine; products and softmax don't."""
+"""iOS 26's Neural Engine computes fused attention inexactly, but products and softmax right."""
 
 from export.lint.rule import Rule, of_kinds
 from export.places import NEURAL_ENGINE

@@ -1,4 +1,4 @@
-"""The Neural Engine pads the last axis to 64 bytes, so one of fewer than 32 half-precision values wastes the rest."""
+"""The Neural Engine pads the last axis to 64 bytes. An axis of fewer than 32 half-precision values wastes the rest."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A graph that takes one of several listed shapes and normalises layers leaves the Neural Engine."""
+"""A graph with several listed shapes and with layer norms leaves the Neural Engine."""
 
 from collections.abc import Iterator
 

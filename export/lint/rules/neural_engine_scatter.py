@@ -1,4 +1,4 @@
-"""Caches are not written by scatter on the Neural Engine: give the new slice out, and let the host write it."""
+"""The Neural Engine can't write caches by scatter: return the new slice, and let the host write it."""
 
 from export.lint.rule import NEURAL_ENGINE_RULES, Rule, of_kinds
 from export.places import NEURAL_ENGINE

@@ -1,4 +1,5 @@
-"""The operator silu isn't the Neural Engine's; x * sigmoid(x) is, if the converter doesn't fuse it again."""
+"""The Neural Engine has no operator silu. It has x * sigmoid(x), if the converter doesn't fuse that into a silu
+again."""
 
 from export.lint.rule import NEURAL_ENGINE_RULES, Rule, of_kinds
 from export.places import NEURAL_ENGINE

@@ -1,4 +1,4 @@
-"""States whose sizes aren't multiples of 32 make a package fail on the Neural Engine."""
+"""A package fails on the Neural Engine if the sizes of its states aren't multiples of 32."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Linear maps with many outputs run better on the Neural Engine in pieces."""
+"""Linear maps with many outputs run better on the Neural Engine if they are split."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Windows of attention (Swin) are cut by reshapes of 5 or 6 axes, whose sizes must be numbers."""
+"""Swin cuts windows of attention with reshapes of 5 or 6 axes, whose sizes must be fixed."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Neural processors want every axis fixed."""
+"""Neural processors need fixed sizes on every axis."""
 
 from collections.abc import Iterator
 

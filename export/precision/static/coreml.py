@@ -1,5 +1,5 @@
-"""int8 activations in a Core ML program, with scales that are fixed beforehand: for Neural Engines that compute int8 by
-int8 faster than half precision, as those of the A17 Pro and the M4 do.
+"""Writes int8 activations with fixed scales into a Core ML program, for Neural Engines that compute int8 by int8 faster
+than half precision, such as those of the A17 Pro and the M4.
 
 coremltools' own tool for this runs programs on a Mac. Here PyTorch runs a module on calibration lines, and then the
 module is traced with the roundings in it, which become pairs of `quantize` and `dequantize` before convolutions and
@@ -75,7 +75,7 @@ def fixed_scales(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Non
 
 @contextmanager
 def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """A module of whose parts some, by name, call a function before they run."""
+    """A module in which some parts, given by name, call a function before they run."""
     with ExitStack() as stack:
         for name, hook in hooks.items():
             stack.callback(module.get_submodule(name).register_forward_pre_hook(hook).remove)

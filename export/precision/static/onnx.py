@@ -1,9 +1,9 @@
-"""int8 weights and activations in an ONNX graph, with scales that are fixed beforehand: for neural processors that
-compute in whole numbers alone.
+"""Writes int8 weights and activations with fixed scales into an ONNX graph, for neural processors that only compute in
+integers.
 
-ONNX Runtime's own quantiser, QDQ: products and convolutions stand between QuantizeLinear and DequantizeLinear, whose
-scales cover what calibration lines gave. Products of two activations (attention), layer norms, softmax and embeddings
-stay as they are.
+It uses ONNX Runtime's own quantiser (QDQ). Products and convolutions get a QuantizeLinear and a DequantizeLinear around
+them, whose scales cover the values that calibration lines gave. Products of two activations (attention), layer norms,
+softmax and embeddings stay unchanged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""int8 weights and activations in a TFLite file, with scales that are fixed beforehand: for LiteRT's delegates of
-neural processors, and for old phones' processors.
+"""Writes int8 weights and activations with fixed scales into a TFLite file, for LiteRT's delegates for neural
+processors, and for old phones' processors.
 
-AI Edge Quantizer's static recipe, for convolutions and linear maps, and for what moves values between them (padding,
-pooling of the highest). Weights have a scale for each output channel, an activation has one that covers what the
+It uses AI Edge Quantizer's static recipe for convolutions and linear maps, and for what moves values between them
+(padding, max pooling). Weights have a scale for each output channel, an activation has one that covers what the
 calibration lines gave. Sums, products of two activations (attention), layer norms and softmax stay fp32; embeddings
 are int8 weights. Signatures of a kind name their tensors alike, so they share scales, and with them their weights.
 """

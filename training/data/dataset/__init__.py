@@ -1,1 +1,1 @@
-"""Data sets: built in shards, here or on a cluster, and opened again by name, ours and other people's."""
+"""Builds data sets in shards, on this machine or a cluster, and opens them, ours and other people's."""

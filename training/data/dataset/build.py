@@ -1,7 +1,7 @@
 """Builds a data set: excerpts -> pictures -> a Hugging Face `datasets` folder with PDMX-Synth's columns and ours.
 
-Rows are made in shards, each a pure function of the recipe, its split and its number, written under a temporary name
-and renamed; a build that was interrupted goes on with the shards that are missing and ends with the same data set.
+Rows are made in shards. A shard depends only on the recipe, its split and its number. It is written under a temporary
+name and renamed. An interrupted build continues with the missing shards and ends with the same data set.
 """
 
 from __future__ import annotations
@@ -111,14 +111,14 @@ class Maker:
 def build(
     out: Path, recipe: Recipe, workers: int | None = None, executor: str = "local", address: str | None = None
 ) -> dict[str, Any]:
-    """Build the data set in folder `out`, or go on with it; where it is made changes nothing in it.
+    """Build the data set in folder `out`, or continue a build. The result doesn't depend on where it is made.
 
     Returns:
         A summary: rows by split, digest, what the corpus left out.
 
     Raises:
         InputError: the folder holds something else.
-        OmrError: a worker died; running again goes on.
+        OmrError: a worker died; the same command continues.
     """
     work = out / ".shards"
     if out.exists() and any(out.iterdir()) and not (out / "recipe.json").exists():
@@ -190,7 +190,7 @@ class Job:
 
 
 def make_rows(shard: Shard, recipe: Recipe, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """A shard's rows; excerpt, engraver and style of each follow from the recipe's seed and its number."""
+    """A shard's rows. Excerpt, engraver and style of each row follow from the recipe's seed and the row's number."""
     rows: dict[int, dict[str, Any]] = {}
     mix = MIXES[recipe.mix]
     split_number = [name for name, _ in SPLITS].index(shard.split)
@@ -215,7 +215,7 @@ def make_rows(shard: Shard, recipe: Recipe, sources: Sequence[Source]) -> list[d
 
 
 def make_row(job: Job, engraving: Engraving, filename: str, preset: str) -> dict[str, Any]:
-    """One row of the data set; where the picture is degraded, its symbols move with it."""
+    """One row of the data set. If the picture is degraded, the places of its symbols move along."""
     picture, x_map = degrade(engraving.image, preset, job.rng)
     if picture.shape[0] != engraving.image.shape[0]:
         picture = as_read(picture)

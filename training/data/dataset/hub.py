@@ -1,18 +1,19 @@
-"""Data sets and tokenizers by name: a folder, or an id on the Hugging Face hub.
+"""Opens data sets and tokenizers by name: a folder, or an id on the Hugging Face hub.
 
 A data set is one of three things:
 
-- a folder of `omr-data build`: known by its column `symbols`; its splits and canonical labels stand as they are;
+- a folder that `omr-data build` made, recognised by its column `symbols`; its splits and canonical labels stay as they
+  are;
 - a folder in PDMX-Synth's schema (columns image, transcription, filename): `save_to_disk`'s, or parquet files named
   after their split, as repositories on the hub hold them;
 - an id on the hub, `guangyangmusic/PDMX-Synth` among them.
 
-Rows are whole tunes (PDMX-Synth: many systems, often many voices) or single systems (LEGATO 2's unit); both have the
-same columns and nothing here needs to know which.
+Rows are whole tunes (PDMX-Synth: many systems, often many voices) or single systems (as in LEGATO 2). Both have the
+same columns, so nothing here needs to tell them apart.
 
-What is known of PDMX-Synth (gated; from its paper, never opened here): the columns, splits train, val, test, 238,386
-rows, ABC by xml2abc with every text masked as `<|text|>`, `$` where a system ends. Guessed: how its masked texts are
-quoted, that its pictures are PNG, and how the study cut 80/10/10 with seed 42 (its sizes fit; see `resplit`).
+PDMX-Synth is gated and was never opened here. Its paper tells the columns, the splits train, val and test, 238,386
+rows, ABC by xml2abc with every text masked as `<|text|>`, and `$` where a system ends. We guessed how masked texts are
+quoted, that pictures are PNG, and how the study cut 80/10/10 with seed 42 (its sizes fit; see `resplit`).
 """
 
 from __future__ import annotations
@@ -144,10 +145,10 @@ def checked(rows: Any, dataset_id: str) -> Any:
 
 
 def resplit(rows: Any, dataset_id: str) -> Mapping[str, Any]:
-    """80/10/10 with seed 42, as the study says; that it took a fifth away and halved that is a guess."""
+    """Split 80/10/10 with seed 42, as the study says. That it took a fifth away and halved it is a guess."""
     if len(rows) < 10:
         raise InputError(f"data set {dataset_id!r} has {len(rows)} rows; val and test are cut from 10 or more")
-    # `train_test_split` writes its indices beside the rows, where they may be read-only; of mere numbers it does not.
+    # `train_test_split` of rows writes indices beside them, where it may be read-only; splitting numbers doesn't.
     numbers = datasets.Dataset.from_dict({"row": range(len(rows))})
     first = numbers.train_test_split(STUDY_SHARE, seed=STUDY_SEED)
     rest = first["test"].train_test_split(0.5, seed=STUDY_SEED)

@@ -1,7 +1,7 @@
-"""Labels as a run wants them: verbatim, as they stand, or canonical, through `runtime.abc.reader` and
-`runtime.abc.tune`.
+"""Brings labels into the form that a run wants: verbatim, or canonical (through `runtime.abc.reader` and
+`runtime.abc.tune`).
 
-Every label of a foreign data set is read once, in either form: what can't be read is counted by its cause.
+Every label of a foreign data set is read once, in either form. Labels that can't be read are counted by cause.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ FACTS = datasets.Features(
 
 
 def label_form(labels: str, tokenizer: Tokenizer) -> str:
-    """`verbatim` or `canonical`; where none is given, what the tokenizer can spell.
+    """`verbatim` or `canonical`; if none is given, the one that the tokenizer can spell.
 
-    The study's configurations name no form and a byte-pair tokenizer: its labels are learnt as they stand.
+    The study's configurations name a byte-pair tokenizer and no form, so its labels are learnt verbatim.
 
     Raises:
         ConfigError: an unknown form, or one that the tokenizer can't spell.

@@ -15,7 +15,7 @@ from runtime.errors import InputError
 
 
 def picture_sizes(pictures: pa.ChunkedArray) -> list[tuple[int, int]]:
-    """Width and height of encoded pictures in px; a PNG's stand in its header, and no more of it is read."""
+    """Width and height of encoded pictures in px. Of a PNG only the header is read."""
     heads = pc.binary_slice(pc.struct_field(pictures, "bytes"), 0, 24).to_pylist()
     sizes = []
     for number, head in enumerate(heads):

@@ -1,4 +1,4 @@
-"""How large the staves of a data set are once its pictures are prepared: too small to be read, or not."""
+"""Tells whether the staves of a data set are too small to be read after its pictures are prepared."""
 
 from __future__ import annotations
 

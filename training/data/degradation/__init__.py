@@ -1,1 +1,1 @@
-"""Pictures spoilt as scanners and cameras do it."""
+"""Spoils pictures as scanners and cameras do."""

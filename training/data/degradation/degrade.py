@@ -1,8 +1,8 @@
-"""What scanners and phone cameras do to a line of music: steps from a registry, one after the other, on a grey picture.
+"""Does to a line of music what scanners and phone cameras do: applies steps from a registry to a grey picture.
 
-A step is a file in `degradations/`, its name there is its name here. A step changes grey values (`Change`) or moves
-places (`Move`). Steps come in the order in which they happen between paper and file (`Stage`); all that move places
-are one resampling, since each resampling blurs. A preset says how strong a step may be and how often it happens.
+A step is a file in `degradations/` and has that file's name. It changes grey values (`Change`) or moves points of the
+picture (`Move`). Steps come in the order in which they happen between paper and file (`Stage`). All moves together are
+one resampling, because each resampling blurs. A preset says how strong a step may be and how often it happens.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from training.data.degradation.photo import XMap, photo
 
 DEGRADATIONS = Registry("training.data.degradation.degradations", "DEGRADATION", "degradation")
 SPACE = 7.0  # px a staff space, where nothing else is said
-GRID = 8  # px between the places that are computed, others lying between: less than a hundredth of a px off
-MARGIN = 2.0  # staff spaces of paper around the picture while it is on paper, so that what lies beside it can move in
+GRID = 8  # px between points that are computed; interpolating the others is less than a hundredth of a px off
+MARGIN = 2.0  # staff spaces of extra paper around the picture until moves are done, so that neighbours can move in
 
 Rng = np.random.Generator
 Places = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # (x, y) in px to (x, y)
 
 
 class Stage(IntEnum):
-    """Where between paper and file a step happens. Steps of one stage come in the order of their names."""
+    """When a step happens on the way from paper to file. Steps of one stage come in the order of their names."""
 
-    PRINT = 0  # what is printed, or lies, beside the music
+    PRINT = 0  # what is printed or lies beside the music
     INK = 1
     PAPER = 2
     SHAPE = 3
@@ -50,7 +50,7 @@ class Change:
 
     Attributes:
         stage: when it happens.
-        unit: what its strength counts; lengths in staff spaces. At strength 0 the picture stays as it is.
+        unit: what its strength measures; lengths in staff spaces. At strength 0 the picture stays as it is.
         apply: (float32 grey [H, W] from 0 to 255, strength, rng, px a staff space) -> picture of the same shape. In
             stages before SHAPE it sees MARGIN more paper on each side, and all ink in it may be music.
     """
@@ -62,12 +62,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Moved:
-    """Where places of the picture go, and where those of the result come from.
+    """Where points of the picture go, and where points of the result come from.
 
     Attributes:
         there: of the picture.
         back: of the result.
-        matrix: the homography [3, 3] that says the same as `there`, where there is one.
+        matrix: the homography [3, 3] that does the same as `there`, if there is one.
     """
 
     there: Places
@@ -77,7 +77,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Move:
-    """A step that moves places.
+    """A step that moves points of the picture.
 
     Attributes:
         unit: what its strength counts.
@@ -137,7 +137,7 @@ def degrade(image: np.ndarray, preset: str, rng: Rng, space: float = SPACE) -> t
     Args:
         image: uint8 grey [H, W], black on white, the staff's middle line at H / 2.
         preset: one of NAMES.
-        rng: draws what happens and how strongly; equal state, equal picture.
+        rng: draws what happens and how strongly; an equal state gives an equal picture.
         space: px a staff space.
 
     Returns:

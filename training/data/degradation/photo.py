@@ -1,8 +1,9 @@
-"""The fixed recipe of the degraded held-out set, `--degrade photo`: every effect at full strength, signs drawn.
+"""The fixed recipe of the degraded held-out set, `--degrade photo`: every effect at full strength; only its direction
+is random.
 
-Figures of models are compared on these pictures, so the recipe never changes and shares nothing with the steps in
-`degradations/`, which may. It draws from the generator more often than it needs to: so did the code that the first
-figures were measured with, and equal seeds must go on giving equal pictures.
+Models are compared on these pictures, so the recipe never changes. It shares nothing with the steps in `degradations/`,
+which may change. It draws from the generator more often than it needs to, because the code behind the first figures did
+so, and equal seeds must keep giving equal pictures.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Lines as pictures: what is written for each engraver, and where in its drawing every symbol stands."""
+"""Draws lines as pictures: writes what each engraver reads, and finds the place of every symbol in its drawing."""

@@ -1,8 +1,8 @@
-"""Canonical ABC as programs that draw ABC want it, and which column of the text stands for which symbol.
+"""Writes canonical ABC in the dialect of a drawing program, and remembers which column of the text is which symbol.
 
-Such programs read spaces as beam breaks, beam over rests and changes where there is no space, and take 4/4 for granted
-where no meter is named. Each has names of its own for a few clefs and decorations, and some that it draws wrongly or
-not at all: its `Dialect`.
+Such programs read spaces as beam breaks, set beams over rests and changes where there is no space, and assume 4/4 where
+no meter is named. Each has its own names for a few clefs and decorations, and draws some wrongly or not at all: its
+`Dialect` says which.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Dialect:
     """How a program's ABC differs from the canonical one.
 
     Attributes:
-        names: atoms that it spells otherwise.
+        names: atoms that it spells differently.
         refused: atoms that it draws wrongly or not at all.
         bar_rest: how it spells `Z`, a single bar of rest.
     """
@@ -85,7 +85,7 @@ def abc_source(tune: Tune, dialect: Dialect) -> AbcSource:
 
 
 def _beamed(tune: Tune, index: int) -> bool:
-    """Whether an event hangs on the beam of the item before it."""
+    """Whether an event shares a beam with the item before it."""
     item, before = tune.items[index], tune.items[index - 1] if index else None
     both = isinstance(item, Event) and isinstance(before, Event)
     return both and item.flagged and before.flagged and not before.space
@@ -94,7 +94,7 @@ def _beamed(tune: Tune, index: int) -> bool:
 def partial_ties(tune: Tune) -> dict[int, set[int]]:
     """Chords of which some notes are tied and others not: item -> numbers of those that are.
 
-    Programs take a tie after a chord for one of every note.
+    Programs read a tie after a chord as a tie of every note.
     """
     voice = voices(tune.items)
     out: dict[int, set[int]] = {}

@@ -1,4 +1,4 @@
-"""Where abcm2ps drew the symbols of a line.
+"""Finds where abcm2ps drew the symbols of a line.
 
 With `-A` its SVG holds an `<abc type= row= col= x= .. />` after the glyphs of each symbol: N note or chord, R rest,
 Z bars of rest, g grace note, B bar line, c clef, K key, M meter; the column is that of the source text (8.14). The
@@ -68,7 +68,7 @@ def read_symbols(music: str) -> list[Symbol]:
 
 
 def check_height(music: str, frame: Frame) -> None:
-    """Everything that a label names must lie inside the picture.
+    """Check that everything a label names is inside the picture.
 
     Raises:
         EngraveError: a note, beam, bracket, number or mark would be cut off.

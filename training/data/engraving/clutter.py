@@ -1,5 +1,5 @@
-"""What stands on a page of music beside what is labelled: lyrics, chord symbols, tempo and other words, fingerings,
-bowings, hairpins, bar numbers, brackets. A model that has seen it learns to leave it out.
+"""Draws what is on a page of music but never labelled: lyrics, chord symbols, tempo and other words, fingerings,
+bowings, hairpins, bar numbers, brackets. A model that sees it in training learns to skip it.
 """
 
 from __future__ import annotations

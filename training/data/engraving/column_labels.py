@@ -1,4 +1,4 @@
-"""What every column of a picture holds: symbol class, staff position and duration, from the engraver's own geometry."""
+"""Labels every column of a picture with symbol class, staff position and duration, from the engraver's own geometry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Engravers draw a tune as a picture. Each is a file in `engravers/`; its name there is its command-line name."""
+"""The interface of engravers, which draw a tune as a picture. Each is a file in `engravers/` and has that file's
+name."""
 
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ MIDDLE = 48.0  # row of the middle staff line
 
 
 class EngraveError(Exception):
-    """A tune that this engraver can't draw; the caller takes another."""
+    """This engraver can't draw the tune. The caller takes another tune."""
 
 
 @dataclass(frozen=True)
 class Engraving:
-    """A line of music as uint8 grey [96, W], 7 px a staff space, and where its symbols stand (empty where unknown)."""
+    """A line of music as uint8 grey [96, W], 7 px a staff space, and the places of its symbols (empty if unknown)."""
 
     image: np.ndarray
     symbols: list[Row]
@@ -90,7 +91,8 @@ def draw_many(
 
 
 def as_read(page: np.ndarray) -> np.ndarray:
-    """A degraded picture as the reader would cut it; its middle rows where no staff is found, so that it counts."""
+    """A degraded picture, cut as the reader would cut it. If no staff is found, its middle rows, so that it still
+    counts."""
     staff = find_staff(page)
     if staff is None:
         top = (page.shape[0] - HEIGHT) // 2

@@ -1,4 +1,4 @@
-"""Words on a picture, in fonts that come with the packages we need anyway, so that every machine draws the same.
+"""Draws words on a picture, in fonts that come with packages we need anyway, so that every machine draws the same.
 
 resvg would take whatever fonts a system has. Liberation Serif comes with Verovio (WOFF2 in a style sheet), Aileron with
 Pillow.
@@ -35,7 +35,7 @@ class Word:
     italic: bool = False
 
     def moved(self, scale: float, left: float, top: float) -> Word:
-        """The same in pixels of a picture where its drawing's origin stands at (left, top)."""
+        """The same in pixels of a picture, with the drawing's origin at (left, top)."""
         return replace(self, x=left + self.x * scale, y=top + self.y * scale, size=self.size * scale)
 
 

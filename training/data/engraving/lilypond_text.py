@@ -1,7 +1,8 @@
-"""A line as LilyPond's own language (2.24).
+"""Writes a line in LilyPond's own language (2.24).
 
-Not through MusicXML: musicxml2ly draws accidentals where it thinks they are needed, ours stand where the label has
-them. Only forced ones (`!`) are drawn, beams are written out, and every bar is as long as what it holds.
+We don't go through MusicXML, because musicxml2ly draws accidentals where it thinks they are needed, and ours must be
+where the label has them. Only forced accidentals (`!`) are drawn, beams are written out, and every bar is as long as
+its content.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MARKS = {
 TREMOLOS = {"/": 1, "//": 2, "///": 3}
 MAJOR = ("ces", "ges", "des", "as", "es", "bes", "f", "c", "g", "d", "a", "e", "b", "fis", "cis")  # -7 .. 7 sharps
 SUFFIX = {-2: "eses", -1: "es", 0: "", 1: "is", 2: "isis"}
-OPEN_BARS = ("|", ".|", "")  # an ending goes on behind these
+OPEN_BARS = ("|", ".|", "")  # an ending continues after these
 
 
 def to_lilypond(tune: Tune) -> str:
@@ -56,7 +57,7 @@ def to_lilypond(tune: Tune) -> str:
             out.append(f"\\set Score.repeatCommands = #'({'(volta #f) ' * open_ending}(volta \"{numbers}.\"))")
             open_ending = True
         out.append(_measure(measure))
-        index += max(1, measure.rest_bars)  # several bars of rest stand in the first of them
+        index += max(1, measure.rest_bars)  # the first measure holds all the bars of rest
         right = piece.measures[index - 1].right
         following = piece.measures[index] if index < len(piece.measures) else Measure()
         out.append(f'\\bar "{BARS["|:" if following.left == "|:" and right == "|" else right]}"')

@@ -1,6 +1,6 @@
-"""A line as MEI, the engraver's own language, with an id on everything that the labels must find again in the picture.
+"""Writes a line as MEI, Verovio's own language, with an id on everything that has a place in the labels.
 
-MEI rather than MusicXML because Verovio keeps its ids in the SVG: notes are `n<item>_<pitch>`, accidentals
+We use MEI instead of MusicXML because Verovio keeps its ids in the SVG: notes are `n<item>_<pitch>`, accidentals
 `a<item>_<pitch>`, grace notes `n<item>_g<number>`, rests `e<item>`, clef changes `c<item>`, measures `m<item of the
 closing bar line>`; in a second staff the item's number follows `b`. Source: music-encoding.org, MEI 5.
 """
@@ -52,7 +52,7 @@ def to_mei(staves: Sequence[Tune], clutter: Clutter | None = None) -> str:
 
     Args:
         staves: from top to bottom, with equal bar lines.
-        clutter: what is drawn beside the label, on the first staff.
+        clutter: what is drawn but not labelled, on the first staff.
 
     Raises:
         CannotEncode: a key or meter that changes inside a bar, or staves of different lengths.
@@ -94,7 +94,8 @@ def to_mei(staves: Sequence[Tune], clutter: Clutter | None = None) -> str:
 
 
 def _sounding(tune: Tune) -> Tune:
-    """MEI gives notes under an octave clef the octave in which they sound, our labels the one in which they stand."""
+    """Under an octave clef, MEI gives the octave in which a note sounds; our labels give the one in which it is
+    written."""
     shifts = map(octave_shift, clefs_in_force(tune))
     pairs = zip(tune.items, shifts, strict=True)
     moved = (_octaves(item, shift) if isinstance(item, Event) and shift else item for item, shift in pairs)

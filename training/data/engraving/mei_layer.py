@@ -1,4 +1,4 @@
-"""One voice of one bar as MEI: events nested in tuplets and beams, with an id on everything that has a place."""
+"""Writes one voice of one bar as MEI: events nested in tuplets and beams, with an id on everything that has a place."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _group(group: list[list[Pair]], style: LayerStyle) -> str:
 
 
 def _span(span: list[Pair], style: LayerStyle, beams: bool, graces: bool = True) -> str:
-    """A tuplet or a run of plain notes; without `graces` those of its first note stand before it already."""
+    """A tuplet or a run of plain notes. Without `graces`, the grace notes of its first note were written before."""
     runs: list[list[Pair]] = []
     for pair in span:
         if beams and runs and _beams_on(runs[-1][-1], pair):
@@ -124,9 +124,9 @@ def _note(pitch: Pitch, name: str, attributes: str, inside: str = "") -> str:
 
 
 def _graces_of(pair: Pair, style: LayerStyle) -> str:
-    """Grace notes of an event that begins a beam, which stand before it.
+    """Grace notes of an event that begins a beam, written before the beam.
 
-    Inside, Verovio 6.4 draws a single one without its flag.
+    Inside the beam, Verovio 6.4 draws a single grace note without its flag.
     """
     index, event = pair
     return "" if event.rest else _graces(f"{style.prefix}{index}", event)

@@ -1,4 +1,4 @@
-"""What MEI hangs on events from outside: ties, slurs, and the signs above and below a staff."""
+"""Writes what MEI attaches to events from outside: ties, slurs, and the signs above and below a staff."""
 
 from __future__ import annotations
 

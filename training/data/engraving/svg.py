@@ -1,4 +1,5 @@
-"""Engravers' SVG as pictures; where the engraver says how its staff lies, at our size without the staff finder."""
+"""Turns an engraver's SVG into a picture. If the engraver says where its staff is, scales it to our size without the
+staff finder."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Frame:
         right: x of its right end.
         middle: y of its middle line.
         space: from one staff line to the next.
-        jitter: how much lower than row 48 the middle line comes to lie, in px.
+        jitter: how far below row 48 the middle line is, in px.
         margin: paper left and right of the staff, in px.
         height: of the picture, in px.
     """
@@ -86,7 +87,7 @@ def pixels(svg: str, font_files: Sequence[str] = (), family: str | None = None) 
 def whole_line(
     svg: str, size: re.Pattern[str], frame: Frame, font_files: Sequence[str] = (), family: str | None = None
 ) -> np.ndarray:
-    """A drawing of which nothing lies above or below the picture.
+    """Draw a line, and check that nothing is above or below the picture.
 
     Args:
         svg: the drawing.
@@ -109,7 +110,7 @@ def whole_line(
 def without_hairlines(svg: str) -> str:
     """Verovio's SVG (6.4) drawn in two thirds of the time.
 
-    Its style sheet strokes every shape, so that each glyph also gets an outline of a hundredth of a pixel; here only
-    the shapes that say how thick their line is are stroked.
+    Verovio's style sheet strokes every shape, so each glyph also gets an outline of a hundredth of a pixel. Here only
+    shapes that give their line a width are stroked.
     """
     return HAIRLINES.sub("", svg).replace(' stroke-width="', ' stroke="currentColor" stroke-width="')

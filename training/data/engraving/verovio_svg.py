@@ -1,4 +1,4 @@
-"""What Verovio's SVG says of itself: where symbols, staff lines and words stand, in the SVG's units."""
+"""Reads from Verovio's SVG where symbols, staff lines and words are, in the SVG's units."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def _read_head(out: Drawing, group: ElementTree.Element, kind: str, name: str) -
 
 
 def _read_reach(out: Drawing, group: ElementTree.Element, kind: str) -> None:
-    """How far up and down a sign, a beam or the ends of a curve reach; the beam of grace notes tells nothing."""
+    """How far up and down a sign, a beam or the ends of a curve reach. Beams of grace notes don't count: labels don't
+    tell them."""
     if kind == "beam":
         first = next((g for g in group.iter(f"{SVG}g") if g.get("class") in STEMMED), None)
         if first is not None and "_g" not in first.get("id", ""):
@@ -117,7 +118,7 @@ def _read_reach(out: Drawing, group: ElementTree.Element, kind: str) -> None:
 
 
 def _read_stem(out: Drawing, group: ElementTree.Element, name: str) -> None:
-    """How far a stem's flag or tremolo reaches; of a grace note its stroke, since its flag tells nothing."""
+    """How far a stem's flag or tremolo reaches. Of a grace note only the stroke counts: labels don't tell its flag."""
     stem = group.find(f"{SVG}g[@class='stem']")
     if stem is None:
         return

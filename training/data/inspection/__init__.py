@@ -1,1 +1,1 @@
-"""Looking at a data set: contact sheets, counts and plots."""
+"""Shows what is in a data set: contact sheets, counts and plots."""

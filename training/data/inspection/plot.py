@@ -1,4 +1,4 @@
-"""The figures of a data set as a picture."""
+"""Draws the figures of a data set as a picture."""
 
 from __future__ import annotations
 

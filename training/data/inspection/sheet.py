@@ -1,7 +1,7 @@
-"""Contact sheets: a data set's pictures with marks at their symbols, their labels, and the labels engraved again; and
-what each degradation does.
+"""Draws contact sheets: pictures of a data set with marks at their symbols, their labels, and the labels engraved
+again; also a sheet of what each degradation does.
 
-What the label says is drawn anew by Verovio beneath the picture, so that a person sees at once whether they agree.
+Verovio draws the label again below the picture, so that a person sees at once whether the two agree.
 """
 
 from __future__ import annotations

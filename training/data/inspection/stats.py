@@ -1,4 +1,5 @@
-"""What a data set holds: sizes of pictures and labels, how often each symbol occurs, where the lines come from."""
+"""Counts what is in a data set: sizes of pictures and labels, how often each symbol occurs, where the lines come
+from."""
 
 from __future__ import annotations
 

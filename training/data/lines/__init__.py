@@ -1,1 +1,1 @@
-"""Lines made from tunes: cut, invented, reworked, marked, as a grand staff; and the table of what is labelled."""
+"""Makes lines of music from tunes, invents others, adds rarer notation; has the table of what is labelled."""

@@ -1,9 +1,8 @@
-"""Excerpts: one system of 1 to 8 bars, cut from a real tune at bar lines, varied, and valid as notation.
+"""Makes excerpts: lines of 1 to 8 bars, cut from a real tune at bar lines, varied, and valid as notation.
 
-Rule for what a cut goes through: ties and slurs open at either edge are left out, of the picture and of the label
-alike. A repeat that starts or ends at a cut is drawn as an engraver would at a line break (`::` becomes `:|` before
-the break and `|:` after it). Two thirds of the excerpts are continuation lines: clef and key, but no meter drawn nor
-labelled.
+A tie or slur that a cut goes through is left out, of the picture and of the label. A repeat that starts or ends at a
+cut is drawn as at a line break (`::` becomes `:|` before the break and `|:` after it). Two thirds of the excerpts are
+continuation lines, with clef and key but without a meter, in picture and label.
 """
 
 from __future__ import annotations
@@ -80,7 +79,8 @@ def excerpt_staves(sources: Sequence[Source], seed: int, index: int, mix: Mix) -
 
 
 def part_beams(tune: Tune) -> Tune:
-    """A beam break at the edges of tuplets that aren't one beam themselves: no engraver joins those to a neighbour."""
+    """Set a beam break at the edges of tuplets that aren't one beam themselves, because no engraver joins them to a
+    neighbour."""
     items = list(tune.items)
     for start, item in enumerate(items):
         if not isinstance(item, Event) or not item.tuplet:
@@ -145,10 +145,10 @@ def cut(tune: Tune, bars: int, rng: np.random.Generator) -> Tune:
 
 
 def close_ties(tune: Tune) -> Tune:
-    """Drop ties that nothing goes on with, those at a cut among them.
+    """Drop ties that the next note doesn't continue, such as those at a cut.
 
-    A tie stays where each notehead that the next event of its voice repeats goes on sounding. `c-^c` would be drawn as
-    a slur is, and `[ce]-[c^e]` partly.
+    A tie stays if every notehead that the next event of its voice repeats keeps sounding. `c-^c` would look like a
+    slur, and `[ce]-[c^e]` partly so.
     """
     if not any(event.tie for event in tune.events):
         return tune

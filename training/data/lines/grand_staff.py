@@ -1,4 +1,4 @@
-"""A grand staff made from a line: its own bars in the upper staff, chords and runs under them in a bass clef."""
+"""Makes a grand staff from a line: its bars in the upper staff, and chords and runs below them in a bass clef."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Invented lines where real tunes are thin: rare meters, rests, chords, many accidentals, short notes, leaps, ties."""
+"""Invents lines with what real tunes have too little of: rare meters, rests, chords, accidentals, short notes, leaps,
+ties."""
 
 from __future__ import annotations
 

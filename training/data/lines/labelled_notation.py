@@ -1,6 +1,6 @@
-"""What of printed music is labelled, and what is drawn but not labelled: the one table that says so.
+"""The table of notation: what a label tells, and what is drawn but never labelled.
 
-A test draws every example with and without the notation in question; docs/data.md prints the table.
+A test draws every example with and without the notation in question. docs/data.md prints the table.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ class Notation:
 
     Attributes:
         name: in words.
-        example: a line in canonical ABC's music part that holds it; of what isn't labelled a line it stands beside.
+        example: music in canonical ABC that holds it; if it isn't labelled, music that it is drawn beside.
         plain: the same line without it.
-        labelled: whether the label tells of it; otherwise `training.data.engraving.clutter` or a degradation draws it.
-        source: where lines get it from: `tunes`, `scores`, `made` (`marks`, `rework`, `invent`, `grand`), `clutter` or
+        labelled: whether the label tells it; if not, `training.data.engraving.clutter` or a degradation draws it.
+        source: what puts it into lines: `tunes`, `scores`, `made` (`marks`, `rework`, `invent`, `grand`), `clutter` or
             `degradation`.
     """
 
@@ -31,11 +31,11 @@ class Notation:
 NOTATIONS = (
     Notation("notes, rests, dots, accidentals", "^c3/2=d/2z2_e2|", "c3/2d/2z2e2|"),
     Notation("beams", "cd ef|", "cdef|"),
-    Notation("ties; a slur over two notes on one place is one", "c2-c2|", "c2c2|"),
+    Notation("ties (a slur between two notes of one pitch looks the same and counts as a tie)", "c2-c2|", "c2c2|"),
     Notation("slurs", "(c2e2)|", "c2e2|"),
     Notation("chords", "[ceg]4|", "g4|"),
     Notation("grace notes, with a stroke or without", "{/d}c4|", "{d}c4|"),
-    Notation("triplets and other tuplets, mixed lengths among them", "(5:4:5c/2d/2e/2d/2c/2|", "c/2d/2e/2d/2c/2|"),
+    Notation("triplets and other tuplets, also with mixed lengths", "(5:4:5c/2d/2e/2d/2c/2|", "c/2d/2e/2d/2c/2|"),
     Notation("bar lines and repeats", "c4:|", "c4|"),
     Notation("first and second endings", "c4|[1d4:|[2e4|]", "c4|d4:|e4|]"),
     Notation("bars of rest, one or several", "Z12|", "Z|"),
@@ -58,5 +58,5 @@ NOTATIONS = (
     Notation("bar numbers", "c4|d4|e4|", "c4|d4|e4|", labelled=False, source="clutter, degradation"),
     Notation("titles, stray text, neighbouring staves, brackets", "c4|", "c4|", labelled=False, source="degradation"),
 )
-# Never drawn, and dropped from a source that has them: octave lines, pedal marks, tremolo between two notes, glissandi,
+# Never drawn, and dropped where a source has them: octave lines, pedal marks, tremolo between two notes, glissandi,
 # breath marks, D.C. and the like, more than two voices on a staff.

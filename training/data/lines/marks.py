@@ -1,4 +1,4 @@
-"""Signs on notes, added to lines that hold few: articulations, ornaments, dynamics, fermatas, tremolos, arpeggios."""
+"""Adds signs to notes of lines that have few: articulations, ornaments, dynamics, fermatas, tremolos, arpeggios."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Wider notation made from a simple line: other tuplets, bars of rest, endings, changes, a second voice.
+"""Adds rarer notation to a simple line: other tuplets, bars of rest, endings, changes, a second voice.
 
-Each function takes a line and returns one that is valid notation again, or the same line where it doesn't fit.
+Each function takes a line and returns one that is valid notation again, or the same line if the change doesn't fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TUPLETS = {
     Fraction(3): ((2, 3, Fraction(1)), (4, 3, Fraction(1))),
     Fraction(1): ((3, 2, Fraction(1, 2)), (5, 4, Fraction(1, 4)), (6, 4, Fraction(1, 4))),
 }
-LOWEST_FLAG = -2  # staff position of notes whose flag or beam hangs down: it has to lie inside the picture
+LOWEST_FLAG = -2  # lowest staff position whose flag or beam, if it points down, is still inside the picture
 LENGTHS = tuple(Fraction(n) for n in ("8", "6", "4", "3", "2", "3/2", "1", "1/2"))  # of what accompanies a line
 NEAR_CLEFS = {
     "treble": ("bass", "alto", "treble-8"), "bass": ("tenor", "treble"), "alto": ("treble", "bass"),
@@ -121,7 +121,8 @@ def change_key(tune: Tune, rng: np.random.Generator) -> Tune:
 
 
 def _free_places(tune: Tune) -> list[int]:
-    """Indices before which a sign may stand: between events of one voice, outside tuplets and ties, after the first."""
+    """Indices where a sign may be inserted: between events of one voice, outside tuplets and ties, after the first
+    event."""
     out = []
     left, tied, second = 0, False, False
     for index, item in enumerate(tune.items):

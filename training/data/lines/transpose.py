@@ -1,4 +1,4 @@
-"""Moving notes on the staff so that what results is valid notation."""
+"""Moves notes on the staff; the result is valid notation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOWEST, HIGHEST = -7, 15  # staff positions: three and a half ledger lines eithe
 
 
 def fits_staff(event: Event, clef: str) -> bool:
-    """Whether all noteheads stand on the staff or few ledger lines."""
+    """Whether all noteheads are on the staff or on few ledger lines."""
     steps = [p.step for p in event.pitches] + [p.step for g in event.graces for p in g.pitches]
     return all(LOWEST <= step - CLEF_BOTTOM[clef] <= HIGHEST for step in steps)
 

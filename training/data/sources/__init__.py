@@ -1,1 +1,1 @@
-"""Where tunes come from: collections and scores as canonical tunes, what is in scope, and which split each is in."""
+"""Reads tunes from collections and scores, keeps those in scope, and gives each a split: train, val or test."""

@@ -1,7 +1,7 @@
 """The collections of tunes that data sets are made of: where they come from, on what terms, and how many there are.
 
-All are read from the installed package music21 (10.5); none is copied into the project. A new collection is a row here
-and is loaded in this order: of two versions of a tune, the first stays.
+All are read from the installed package music21 (10.5); none is copied into the project. To add a collection, add a row.
+They are loaded in this order, and of two versions of a tune the first stays.
 """
 
 from __future__ import annotations

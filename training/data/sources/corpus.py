@@ -1,7 +1,7 @@
-"""Real music in canonical form, from the collections that the music21 package ships (`collections.py` beside this).
+"""Reads real tunes in canonical form from the collections in the music21 package (`collections.py` lists them).
 
-The files are read from the installed package (found without importing it) and never copied into the project; what is
-read is kept in the user's cache folder, since reading takes ten seconds.
+The files are read from the installed package (found without importing it) and never copied into the project. The result
+is cached in the user's cache folder, because reading takes ten seconds.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def in_scope(source: Source) -> Source:
 
 
 def share_items(sources: list[Source]) -> list[Source]:
-    """The same tunes, equal items one object: 2,000 instead of 430,000, and a twelfth of the size when pickled."""
+    """The same tunes with equal items shared: 2,000 objects instead of 430,000, and a twelfth of the size when
+    pickled."""
     first: dict[Item, Item] = {}
 
     def shared(tune: Tune) -> Tune:

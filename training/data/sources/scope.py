@@ -1,4 +1,4 @@
-"""What of a tune is in scope: `broaden` for the whole notation, `simplify` for one simple voice."""
+"""Keeps what is in scope of a tune: `broaden` for the whole notation, `simplify` for one simple voice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARTICULATIONS = ("staccato", "accent", "tenuto", "marcato", "staccatissimo")
 ORNAMENTS = ("trill", "turn", "invertedturn", "uppermordent", "lowermordent")
 TREMOLOS = ("/", "//", "///")
 JUMPS = ("segno", "coda")
-# What a label tells of a note's signs; others in a source (bowings, fingerings, words) are dropped from the label.
+# The signs that a label tells. Others in a source (bowings, fingerings, words) are dropped from the label.
 LABELLED = frozenset((*ARTICULATIONS, *ORNAMENTS, *TREMOLOS, *DYNAMICS, *JUMPS, "fermata", "arpeggio"))
 
 

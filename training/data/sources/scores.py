@@ -1,10 +1,10 @@
-"""Real lines with all that engravers put on them, from the MusicXML files that the music21 package ships.
+"""Reads real lines, with all the signs that engravers put on them, from the MusicXML files in the music21 package.
 
-Every line is one staff of one part (`musicxml/` beside this). The files are read from the installed package and never
-copied. music21 says of all of them that the music is in the public domain and the encodings are "either public domain
-or used by permission", with "restrictions on commercial use" for some; which, only the files themselves tell. So what
-states free terms is the default, the rest is opt-in, and string quartets are left out: evaluation pages hold
-such music.
+Every line is one staff of one part (see `musicxml/`). The files are read from the installed package and never copied.
+music21 says that all the music is in the public domain and that the encodings are "either public domain or used by
+permission", with "restrictions on commercial use" for some; only the files themselves tell which. So files that state
+free terms are the default, and the rest is opt-in. String quartets are left out, so that pages of quartets stay free
+for evaluation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which tune stands in which split: versions of one tune share a split, and no split quotes another.
+"""Decides which split each tune is in: versions of one tune share a split, and no split quotes another.
 
-Near-duplicates are clustered by the interval 8-grams they share, transposed or not, and a tune's split follows the hash
-of its cluster's name. `join_splits` adds tunes later without moving those that have their place: weights that were
-trained on the first ones may be trained on.
+Near-duplicates, transposed or not, are clustered by the interval 8-grams they share. A tune's split follows from the
+hash of its cluster's name. `join_splits` adds tunes later without moving the first ones, so that weights trained on the
+first ones can be trained further.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ def assign_splits(sources: list[Source]) -> list[Source]:
 
 
 class _Quotations:
-    """Which split each run of 24 (interval, length) pairs stands in."""
+    """Remembers the split of each run of 24 (interval, length) pairs."""
 
     def __init__(self) -> None:
         self.homes: dict[tuple[int, ...], str] = {}
         self.numbers: dict[tuple[int, Fraction], int] = {}  # of pairs: runs of fractions take ten times as long to hash
 
     def admits(self, source: Source) -> bool:
-        """Whether no run of the tune stands in another split; then its runs belong to its own."""
+        """Whether no run of the tune is in another split. If so, its runs are added to its own split."""
         lengths = [duration for _, duration in source.melody[1:]]
         pairs = [
             self.numbers.setdefault(step, len(self.numbers)) for step in zip(source.steps(), lengths, strict=True)
@@ -119,8 +119,8 @@ def without_quotations(sources: list[Source]) -> list[Source]:
 def join_splits(placed: list[Source], added: Iterable[Source]) -> list[Source]:
     """Add tunes to those that have their split.
 
-    The lines of a piece go where a version of one of them is; a piece with versions in two splits, or that quotes
-    another split, is left out.
+    All lines of a piece go to the split that has a version of one of them. A piece is left out if it has versions in
+    two splits, or quotes another split.
     """
     holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
     sizes, out = [], list(placed)

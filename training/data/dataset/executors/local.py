@@ -1,4 +1,4 @@
-"""This machine's cores, a fresh process for each shard."""
+"""Uses this machine's cores, with a fresh process for each shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Ray cluster, or a Ray started here; a node that dies costs only its shards, which are made again elsewhere."""
+"""Uses a Ray cluster, or starts Ray on this machine. If a node dies, only its shards are made again, elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Lines made thicker or thinner by a part of a pixel, and where music is so that nothing is drawn over it."""
+"""Makes lines thicker or thinner by a part of a pixel, and finds where there is music, so that nothing is drawn over
+it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Straight moves of places: what a 3x3 matrix does, there and back."""
+"""Moves points by a 3x3 matrix, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _by(matrix: np.ndarray) -> Places:
     (a, b, c), (d, e, f), (g, h, i) = [[float(value) for value in row] for row in matrix]
 
     def places(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not (b or d or g or h):  # along the axes: a row and a column stay what they are
+        if not (b or d or g or h):  # along the axes: rows stay rows, columns stay columns
             return (a * xs + c) / i, (e * ys + f) / i
         if not (g or h):
             return (a * xs + (b * ys + c)) / i, (d * xs + (e * ys + f)) / i

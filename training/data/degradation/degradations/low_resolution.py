@@ -1,4 +1,4 @@
-"""Too few pixels: the line was smaller in the file and has been enlarged."""
+"""Too few pixels: the line was small in the file and has been enlarged."""
 
 from __future__ import annotations
 

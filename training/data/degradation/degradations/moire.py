@@ -1,4 +1,4 @@
-"""Moire: the camera's pixels against a screen's or a printer's, as soft slanted bands."""
+"""Moire: soft slanted bands, from the camera's pixels meeting those of a screen or printer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies beside the line: edges of other staves, bracket or brace, the page's own edge. Never over notes."""
+"""Things beside the line: edges of other staves, a bracket or brace, the page's own edge. Never over notes."""
 
 from __future__ import annotations
 

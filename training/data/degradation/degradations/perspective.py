@@ -1,4 +1,4 @@
-"""The camera looks at the page from the side: every corner of the line moves by itself."""
+"""The camera looks at the page from the side: each corner of the line moves on its own."""
 
 from __future__ import annotations
 

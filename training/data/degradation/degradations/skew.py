@@ -1,4 +1,4 @@
-"""The page lies askew: what is left of its rotation once the reader has straightened the line."""
+"""The page lies askew: the small rotation that is left after the reader has straightened the line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Words beside the music: titles, tempi, bar numbers, fingerings, chord names, lyrics. Never over notes.
 
-Dynamics, digits that would be a tuplet's number (3, 5, 6, 7, 9 alone) and endings (1., 2.) are left out: labels would
-name them.
+There are no dynamics, no digits that could be a tuplet's number (3, 5, 6, 7, 9 alone) and no endings (1., 2.), because
+labels would have to name them.
 """
 
 from __future__ import annotations

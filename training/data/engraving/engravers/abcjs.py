@@ -1,4 +1,4 @@
-"""abcjs 6.7 (npm, through `make setup-engravers`): what many web pages draw tunes with, held out."""
+"""abcjs 6.7 (npm, through `make setup-engravers`): draws tunes on many web pages, held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""abcm2ps (Debian packages `abcm2ps` and `fonts-urw-base35`): its own layout and glyphs, with the places of symbols."""
+"""abcm2ps (Debian packages `abcm2ps` and `fonts-urw-base35`): its own layout and glyphs, and the places of symbols."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def engrave(lines: list[tuple[AbcSource, Style]]) -> list[str | EngraveError]:
         return []
     text, music_rows = DEFINITIONS, []
     if not all(style.own_glyphs for _, style in lines):
-        text += f"%%musicfont {MUSIC_FONT.stem}\n"  # in force for a whole run, whatever single tunes say
+        text += f"%%musicfont {MUSIC_FONT.stem}\n"  # holds for a whole run; single tunes can't change it
     for source, style in lines:
         text += "\n".join(("", "X:1", style.directives + source.header[0], *source.header[1:], source.body, ""))
         music_rows.append(text.count("\n"))
@@ -149,7 +149,7 @@ def engrave(lines: list[tuple[AbcSource, Style]]) -> list[str | EngraveError]:
 
 
 def picture(svg: str | EngraveError, tune: Tune, source: AbcSource, style: Style) -> Engraving:
-    """The SVG's staff at our size, and where its symbols stand."""
+    """The SVG's staff at our size, and the places of its symbols."""
     if isinstance(svg, EngraveError):
         raise svg
     staves = STAFF.findall(svg)

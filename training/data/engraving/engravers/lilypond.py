@@ -1,4 +1,4 @@
-"""LilyPond 2.24 (Debian package `lilypond`): the look of much free sheet music, held out. Draws a shard in one run."""
+"""LilyPond 2.24 (Debian package `lilypond`): draws much free sheet music, held out. Draws a shard in one run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LilyPond(Program):
             sources = sorted(path.name for path in folder.glob("*.ly"))
             options = ["--svg", "-dcrop", "-dno-point-and-click", "--loglevel=NONE"]
             if sources:
-                limit = 600 + 10 * len(sources)  # against hanging alone: busy machines take minutes for the start
+                limit = 600 + 10 * len(sources)  # only against hanging: a start may take minutes on a busy machine
                 subprocess.run([command, *options, *sources], cwd=folder, capture_output=True, timeout=limit)
             return [_picture(folder / f"{number}.cropped.svg", rng) for number, rng in enumerate(rngs)]
 

@@ -1,4 +1,4 @@
-"""MuseScore 3 (Debian package `musescore3`): what most users have, held out. Draws a shard in one run."""
+"""MuseScore 3 (Debian package `musescore3`): a widely used notation program, held out. Draws a shard in one run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MuseScore(Program):
 def drawable(tune: Tune) -> bool:
     """Whether MuseScore draws all of a line.
 
-    Before the music it draws no bar line but one that starts a repeat, after it none that does.
+    Before the music it draws only a bar line that starts a repeat; after the music it never draws one that does.
     """
     first, last = tune.items[0], tune.items[-1]
     starts = not isinstance(first, Bar) or first.text == "|:"
@@ -75,7 +75,7 @@ def drawable(tune: Tune) -> bool:
 
 
 def room(tune: Tune) -> str:
-    """Style that keeps the music off the key: where no meter is drawn, the hidden one takes no room (3.2.3)."""
+    """Style that keeps the music away from the key, because a hidden meter takes no room (3.2.3)."""
     if tune.meter is not None:
         return ""
     after_key = 1.05 * abs(tune.key) + 1  # staff spaces; counted from about the second accidental
@@ -85,7 +85,7 @@ def room(tune: Tune) -> str:
 def with_beams(score: str, tune: Tune) -> str:
     """A score in MuseScore's format with the beams of the label.
 
-    On import it beams anew what a MusicXML file leaves without beams (3.2.3).
+    On import MuseScore sets new beams where a MusicXML file has none (3.2.3).
     """
     states = (
         {"begin": "begin", "continue": "mid", "end": "mid"}[placed.beams[0]] if placed.beams else "no"

@@ -1,4 +1,4 @@
-"""Verovio, with four of its five music fonts; the fifth (Gootville) is the engraver `verovio_gootville`, held out."""
+"""Verovio with four of its five music fonts. The fifth (Gootville) is held out, as the engraver `verovio_gootville`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class VerovioEngraver:
 
 @dataclass(frozen=True)
 class Place:
-    """How far below row 48 the middle line stands and how wide the margins are, in px; the font of the words."""
+    """How far the middle line is below row 48, and how wide the margins are, in px; the font of the words."""
 
     jitter: float
     margin: float

@@ -1,4 +1,4 @@
-"""Verovio with the font that training never sees."""
+"""Verovio with its font Gootville, held out: training never sees it."""
 
 from __future__ import annotations
 

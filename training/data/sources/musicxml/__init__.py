@@ -1,1 +1,1 @@
-"""MusicXML files as canonical tunes."""
+"""Reads MusicXML files as canonical tunes."""

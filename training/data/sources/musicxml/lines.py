@@ -1,4 +1,5 @@
-"""Measures of a staff as one line: ties and slurs paired, accidentals as printed, changes and bar lines between."""
+"""Joins measures of a staff into one line: pairs ties and slurs, keeps accidentals as printed, adds changes and bar
+lines."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def line(head: Tune, bars: list[Drawn]) -> Tune:
 
 
 def _bars_of_rest(bars: list[Drawn]) -> int:
-    """How many bars of rest a multiple rest stands for; 0 where they aren't."""
+    """How many bars of rest a multiple rest means; 0 if these bars aren't rests."""
     silent = all(len(voices) == 1 and voices[0][0].rest == "Z" for _, voices in bars)
     return len(bars) if silent and not any(measure.changes for measure, _ in bars[1:]) else 0
 
@@ -75,7 +76,7 @@ class _Writer:
         self.drawn = {"clef": head.clef, "key": str(head.key), "meter": head.meter or ""}
 
     def bar_lines(self, measure: Measure, first: bool) -> None:
-        """What stands at the left of a measure; `first`: nothing does that isn't a bar line of its own."""
+        """The bar line at the left of a measure. For the `first` measure only a bar line of its own counts."""
         if measure.left or (measure.ending and not first):
             self.items.append(Bar(measure.left or "|", "" if first else measure.ending))
 

@@ -1,4 +1,4 @@
-"""A MusicXML part as the measures of its staves: every note at its moment, every change and bar line at its place."""
+"""Reads a MusicXML part as measures of its staves: every note at its moment, every change and bar line at its place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Measure:
     """One measure of one staff.
 
     Attributes:
-        voices: notes by voice, in order; grace notes stand before their note.
+        voices: notes by voice, in order; grace notes come before their note.
         changes: (moment in eighths, change).
         marks: (moment, voice or empty, decoration) of directions, which belong to the next note.
         left, right: bar lines; empty where none is drawn of its own (left) or at all (right).
@@ -56,7 +56,8 @@ class PartReader:
         self.staves: list[list[Measure]] = [[] for _ in range(count)]
         self.divisions = Fraction(1, 2)  # ticks in an eighth
         self.beat = Fraction(2)
-        self.standing: list[dict[str, str]] = [{} for _ in range(count)]  # errors that go on: octave lines, staff lines
+        self.standing: list[dict[str, str]] = [{} for _ in range(count)]  # errors that hold for later measures, too:
+        # octave lines, staff lines
         self.beamed = part.find(".//beam") is not None
         self.now = self.reached = Fraction(0)
         self.last: Note | None = None

@@ -1,4 +1,4 @@
-"""MusicXML's `<note>` as a note, chord or rest with its place, before it is part of a line."""
+"""Reads MusicXML's `<note>` as a note, chord or rest with its place in the measure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""MusicXML files as canonical tunes, one for each staff of each part: real lines with all that engravers put on them.
+"""Reads a MusicXML file as canonical tunes, one for each staff of each part.
 
-Read with the standard library alone. What canonical ABC can't say (a third voice, cue notes, octave lines, ..) makes
-its bar unusable, and a staff becomes its longest run of usable bars. Left out of a usable bar: text, lyrics, hairpins,
-fingerings, and signs that no decoration of ours stands for. Source: w3.org/2021/06/musicxml40.
+Uses only the standard library. A bar with something that canonical ABC can't say (a third voice, cue notes, octave
+lines, ..) is unusable, and a staff becomes its longest run of usable bars. Text, lyrics, hairpins, fingerings, and
+signs without a decoration of ours are left out of a usable bar. Source: w3.org/2021/06/musicxml40.
 """
 
 from __future__ import annotations

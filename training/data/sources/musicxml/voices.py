@@ -1,4 +1,4 @@
-"""A measure of one staff as its one or two voices, each filled up and with tuplets, beams and decorations in place."""
+"""Splits a measure of one staff into its one or two voices, fills them up, and sets tuplets, beams and decorations."""
 
 from __future__ import annotations
 
