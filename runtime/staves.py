@@ -17,7 +17,7 @@ from .staff_lines import chained, first_look
 from .strip import is_interrupted, is_staff, look, shift
 from .trace import Traced, trace
 
-MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
+MIN_LENGTH = 10.0  # staff spaces; clef, meter and a note take more, and shorter finds are tables, rulers, text
 MAX_SEEDS = 160  # of a page, longest first
 MAX_FAILURES = 25  # seeds in a row that are no staff; the shorter ones that follow are none either
 TRACED = 15.0  # px of a staff space; larger staves are traced in the halved page
@@ -64,11 +64,14 @@ def search(grey: Grey) -> tuple[list[StaffGeometry], list[StaffGeometry]]:
         return [], []
     pages = Sizes(grey)
     pieces, failed = _pieces(grey, pages)
-    whole = {id(piece.staff): piece for piece in pieces}
-    together = _joined([piece.staff for piece in pieces], pages)
-    joined = [whole.get(id(staff)) or pages.trace(staff, certain=True) for staff in together]
-    good = [t.staff for t in joined if t and t.staff.along()[-1] >= MIN_LENGTH and pages.is_staff(t.staff)]
-    failed += [t.staff for t in joined if t and not any(t.staff is staff for staff in good)]
+    # What lies beside a page may run on where a staff ends; only what is staff by itself is joined.
+    likely = {id(piece.staff): piece for piece in pieces if is_staff(piece.strip)}
+    joined = [piece for piece in pieces if id(piece.staff) not in likely]
+    for staff in _joined([piece.staff for piece in likely.values()], pages):
+        whole = likely.get(id(staff)) or pages.trace(staff, certain=True)
+        joined += [whole] if whole else []
+    good = [t.staff for t in joined if t.staff.along()[-1] >= MIN_LENGTH and pages.is_staff(t.staff)]
+    failed += [t.staff for t in joined if not any(t.staff is staff for staff in good)]
     staves: list[StaffGeometry] = []
     for staff in sorted(_without_ghosts(good), key=lambda staff: -staff.along()[-1]):
         if not any(_covers(longer, staff, ANY) for longer in staves):
