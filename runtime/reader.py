@@ -21,7 +21,7 @@ from .geometry import Grey, StaffGeometry
 from .image import batch, bucket_for, prepare
 from .joining import join_lines
 from .manifest import read_bundle
-from .orientation import turn, turned_round
+from .orientation import clefs_at_the_end, turn, turned_round
 from .page import Layout, lay_out
 from .search import Search
 from .staves import find_staff
@@ -33,7 +33,7 @@ AROUND = 1.5  # staff spaces between a staff and its outline
 # symbol error rate fell from 2.7 to 1.6 %; with a fourth of this, 182 were, and it fell no further.
 DOUBT = 0.12
 ASKED = 3  # staves that tell whether a page is upside down
-BEGINNING, ENOUGH = 160, 600  # px of a prepared line that show its clef, and that tell how surely it is read
+BEGINNING = 160  # px of a prepared line that show its clef
 FRAMED, LEAST_HEIGHT = 1.5, 40  # times as wide as high, and px of height, of a picture that may be a framed line
 LEAST_SYMBOLS = 5  # that the columns show in it
 UNREADABLE = -1.0  # nats a token by which columns and reading disagree where there is no music
@@ -166,22 +166,16 @@ class Reader:
 
     def _lies_upside_down(self, page: Grey, staves: Sequence[StaffGeometry]) -> bool:
         """Whether the longest staves begin with a clef when the page is turned round; without a clef it stays."""
+        if not understood(self.engine.spec.columns):
+            return clefs_at_the_end(page, staves)
         some = sorted(staves, key=lambda staff: -staff.along()[-1])[:ASKED]
-        ways = (page, some), (turn(page, 2), [turned_round(staff, page) for staff in some])
-        as_it_lies, turned = (
-            [prepare(grey, self.preparation, staff)[:, :ENOUGH] for staff in group] for grey, group in ways
-        )
-        if understood(self.engine.spec.columns):
-            return self._clefs(turned) > self._clefs(as_it_lies) + 0.5
-        return self._sureness(turned) > self._sureness(as_it_lies)
+        turned = [turned_round(staff, page) for staff in some]
+        return self._clefs(turn(page, 2), turned) > self._clefs(page, some) + 0.5
 
-    def _clefs(self, lines: Sequence[Grey]) -> float:
-        """How probably lines begin with a clef, 0 to 1."""
-        return float(np.mean([clef_at_start(self._columns_of(line[:, :BEGINNING])) for line in lines]))
-
-    def _sureness(self, lines: Sequence[Grey]) -> float:
-        """Mean log-probability of the tokens, in nats."""
-        return float(np.mean([reading.log_probability for reading in self._read_once(lines)[0]]))
+    def _clefs(self, page: Grey, staves: Sequence[StaffGeometry]) -> float:
+        """How probably staves begin with a clef, 0 to 1."""
+        lines = [prepare(page, self.preparation, staff)[:, :BEGINNING] for staff in staves]
+        return float(np.mean([clef_at_start(self._columns_of(line)) for line in lines]))
 
     def read_lines(self, crops: Sequence[Grey]) -> list[str]:
         """Reads pictures that show one line each: canonical ABC of each.
