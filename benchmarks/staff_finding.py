@@ -1,6 +1,6 @@
 """Counts the staves that the reader finds, misses and invents on pictures whose staves are known.
 
-    python benchmarks/staff_finding.py --workers 2                    # 400 pages and 200 lines
+    python benchmarks/staff_finding.py --workers 2 --rows runs/staves.jsonl     # 400 pages, 200 lines; goes on there
     python benchmarks/staff_finding.py --pages 40 --lines 20 --dump runs/staves
 
 Pages of tunes and scores are engraved by Verovio in five fonts, single lines by every engraver that is installed. They
@@ -107,10 +107,11 @@ def measure(row: tuple[str, int], seed: int, dump: Path | None) -> dict[str, Any
     if made is None:
         return None
     counts, found = count(made)
+    counts = {name: float(value) for name, value in counts.items()}
     wrong = [name for name in COUNTS[2:] if counts[name] and name != "ends_off"]
     if dump and wrong:
         save(dump / f"{row[0]}-{row[1]}-{'-'.join(wrong)}.jpg", made, found)
-    return {"row": row, "kind": made.kind, **counts}
+    return {"seed": seed, "row": row, "kind": made.kind, **counts}
 
 
 def save(path: Path, made: Picture, found: list[StaffGeometry]) -> None:
@@ -139,6 +140,13 @@ def engravers() -> list[str]:
     return there
 
 
+def read_rows(path: Path | None) -> list[dict[str, Any]]:
+    """Rows of a run that was stopped."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def total(rows: list[dict[str, Any]]) -> dict[str, Any]:
     summed = {name: int(sum(row[name] for row in rows)) for name in COUNTS}
     staves = max(1, summed["staves"])
@@ -157,6 +165,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these pages alone")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines to which each row is added, and kept")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="a picture of each row where something is wrong")
     args = parser.parse_args()
     names = engravers() if args.lines and not args.only else []
@@ -164,9 +173,16 @@ def main() -> int:
     work += [(names[number % len(names)], number) for number in range(args.lines if names else 0)]
     sources(), scores()
     one = partial(measure, seed=args.seed, dump=args.dump)
+    rows = read_rows(args.rows)
+    done = {(row["seed"], *row["row"]) for row in rows}
+    work = [row for row in work if (args.seed, *row) not in done]
     with multiprocessing.get_context("fork").Pool(args.workers, maxtasksperchild=60) as pool:
-        done = tqdm(pool.imap_unordered(one, work, chunksize=1), total=len(work), unit="picture")
-        rows = [row for row in done if row is not None]
+        for row in tqdm(pool.imap_unordered(one, work, chunksize=1), total=len(work), unit="picture"):
+            if row is not None:
+                rows.append(row)
+                if args.rows:
+                    with args.rows.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(row) + "\n")
     kinds = Counter(word for row in rows for word in set(row["kind"].split()))
     table = {word: total([row for row in rows if word in row["kind"].split()]) for word in sorted(kinds)}
     for word, counts in {**table, "all": total(rows)}.items():

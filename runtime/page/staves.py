@@ -17,11 +17,13 @@ from .staff_lines import chained, first_look
 from .staff_strip import is_interrupted, is_staff, look, shift
 from .trace import Traced, trace
 
-MIN_LENGTH = 8.0  # staff spaces; shorter finds are tables, rulers, text
+MIN_LENGTH = 10.0  # staff spaces; clef, meter and a note take more, and shorter finds are tables, rulers, text
 MAX_SEEDS = 160  # of a page, longest first
 MAX_FAILURES = 25  # seeds in a row that are no staff; the shorter ones that follow are none either
 TRACED = 15.0  # px of a staff space; larger staves are traced in the halved page
 MAX_JOIN, MAX_OVERLAP = 24.0, 8.0  # staff spaces between, or shared by, pieces of one staff
+SURE = 6.0  # staff spaces of a seed that is staff even if its lines are broken
+GHOST, ANY = 2.4, float("inf")  # times a staff is larger than what is drawn between its lines, or than anything
 BROKEN = 0.7  # of a seed; where less of it shows lines throughout, they are broken
 LINE_HEIGHT = 400  # px of a single line's picture in which faint lines are summed up
 MAX_SIDE = 4_500  # px; of longer pages this much is enough to tell the staff space
@@ -62,14 +64,17 @@ def search(grey: Grey) -> tuple[list[StaffGeometry], list[StaffGeometry]]:
         return [], []
     pages = Sizes(grey)
     pieces, failed = _pieces(grey, pages)
-    whole = {id(piece.staff): piece for piece in pieces}
-    together = _joined([piece.staff for piece in pieces], pages)
-    joined = [whole.get(id(staff)) or pages.trace(staff, certain=True) for staff in together]
-    good = [t.staff for t in joined if t and t.staff.along()[-1] >= MIN_LENGTH and pages.is_staff(t.staff)]
-    failed += [t.staff for t in joined if t and not any(t.staff is staff for staff in good)]
+    # What lies beside a page may run on where a staff ends; only what is staff by itself is joined.
+    likely = {id(piece.staff): piece for piece in pieces if is_staff(piece.strip)}
+    joined = [piece for piece in pieces if id(piece.staff) not in likely]
+    for staff in _joined([piece.staff for piece in likely.values()], pages):
+        whole = likely.get(id(staff)) or pages.trace(staff, certain=True)
+        joined += [whole] if whole else []
+    good = [t.staff for t in joined if t.staff.along()[-1] >= MIN_LENGTH and pages.is_staff(t.staff)]
+    failed += [t.staff for t in joined if not any(t.staff is staff for staff in good)]
     staves: list[StaffGeometry] = []
     for staff in sorted(_without_ghosts(good), key=lambda staff: -staff.along()[-1]):
-        if not any(_covers(longer, staff, 0.0) for longer in staves):
+        if not any(_covers(longer, staff, ANY) for longer in staves):
             staves.append(staff)
     staves = by_rows(_plausible(staves))
     doubtful = [part for part in failed if not any(_covers(staff, part) for staff in staves)]
@@ -82,11 +87,14 @@ def _pieces(grey: Grey, pages: Sizes) -> tuple[list[Traced], list[StaffGeometry]
     failed: list[StaffGeometry] = []
     failures = 0
     seeds = first_look(grey)[:MAX_SEEDS]
-    for seed in [*chained(seeds), *seeds]:
-        if any(_covers(piece.staff, seed) for piece in pieces):
+    chains = chained(seeds)
+    alone = {(chain.x[0], chain.y[0]) for chain in chains if len(chain.x) == 2}
+    for seed in [*chains, *(seed for seed in seeds if (seed.x[0], seed.y[0]) not in alone)]:
+        if any(_covers(piece.staff, seed, GHOST) for piece in pieces):
             continue
         traced = pages.trace(seed)
-        if len(seed.x) == 2 and (traced is None or traced.staff.along()[-1] < BROKEN * seed.along()[-1]):
+        length = float(seed.along()[-1])
+        if len(seed.x) == 2 and length > SURE and (traced is None or traced.staff.along()[-1] < BROKEN * length):
             traced = pages.trace(seed, certain=True)
         if traced is not None and not any(_covers(piece.staff, traced.staff) for piece in pieces):
             pieces.append(traced)
@@ -190,14 +198,14 @@ def _without_ghosts(staves: list[StaffGeometry]) -> list[StaffGeometry]:
 
     def is_ghost(staff: StaffGeometry, other: StaffGeometry) -> bool:
         wide = other.x[-1] - other.x[0] > 0.5 * (staff.x[-1] - staff.x[0])
-        return bool(wide and 1.7 < other.mean_space / staff.mean_space < 2.3 and _covers(other, staff, 0.0))
+        return bool(wide and 1.7 < other.mean_space / staff.mean_space < 2.3 and _covers(other, staff, ANY))
 
     return [staff for staff in staves if not any(is_ghost(staff, other) for other in staves)]
 
 
-def _covers(staff: StaffGeometry, other: StaffGeometry, alike: float = 0.6) -> bool:
-    """Whether the middle of `other` lies within the lines of `staff`, one being at least `alike` times the other."""
-    if not alike < staff.mean_space / other.mean_space < 1 / max(alike, 1e-9):
+def _covers(staff: StaffGeometry, other: StaffGeometry, larger: float = 1.7) -> bool:
+    """Whether the middle of `other` lies within the lines of `staff`, which is up to so many times larger."""
+    if larger < ANY and not 0.6 < staff.mean_space / other.mean_space < larger:
         return False
     x, y = float(np.median(other.x)), float(np.median(other.y))
     if not staff.x[0] - staff.mean_space <= x <= staff.x[-1] + staff.mean_space:

@@ -14,7 +14,6 @@ from .staves import by_rows, find_staff, find_staves, search
 
 LONG = 25.0  # staff spaces; chance draws no staff of this length
 LINE = 3.0  # times as wide as high: a picture of one line
-PART = 0.6  # of such a picture's width; of a staff that takes less, a part may have been too faint
 DARK = 110  # grey of a page that may be white on black
 
 
@@ -96,8 +95,8 @@ class _Found:
 
 def _found(page: Grey, turned: int, dark: bool) -> _Found:
     staves, doubtful = search(page)
-    seen = max((staff.x[-1] - staff.x[0] for staff in staves), default=0.0)
-    if len(staves) < 2 and page.shape[1] > LINE * page.shape[0] and seen < PART * page.shape[1]:
+    longest = max((float(staff.along()[-1]) for staff in staves), default=0.0)
+    if longest < LONG and page.shape[1] > LINE * page.shape[0]:  # one line, of which more may be too faint
         staves = [staff for staff in [find_staff(page, staves)] if staff]
     return _Found(page, turned, [staff for staff in staves if not dark or is_dark_on_bright(page, staff)], doubtful)
 

@@ -137,23 +137,6 @@ def count_symbols(logits: Floats) -> int:
     return int((logits[:, : SIZES["symbol"]].argmax(axis=1) > 0).sum())
 
 
-def sureness(logits: Floats) -> float:
-    """How sure the columns are: mean log-probability of the symbols that they show, and three times that of no symbol.
-
-    Args:
-        logits: [T, sum of SIZES], the symbol classes first.
-
-    Returns:
-        Nats a column, at most 0. What doesn't show symbols, or shows nothing else, is taken as very unsure.
-    """
-    symbol = logits[:, : SIZES["symbol"]]
-    likely = symbol.max(axis=1) - np.logaddexp.reduce(symbol, axis=1)
-    shown = symbol.argmax(axis=1) > 0
-    if shown.all() or not shown.any():
-        return WORST
-    return float(likely[shown].mean() + 3 * likely[~shown].mean())
-
-
 def fit(logits: Floats, columns: Mapping[str, int], text: str) -> float | None:
     """`agreement` of a reading's ABC text; None where it has several staves, too."""
     staves = parse_staves(text)

@@ -17,11 +17,11 @@ from ..bundle.manifest import read_bundle
 from ..errors import InputError
 from ..inference.engine import Floats, Integers, Memory, load_engine
 from ..page.geometry import Grey, StaffGeometry
-from ..page.orientation import turn, turned_round
+from ..page.orientation import clefs_at_the_end, turn, turned_round
 from ..page.preparation import batch, bucket_for, prepare
 from ..page.staves import find_staff
 from ..page.systems import Layout, lay_out
-from .column_head import clef_at_start, count_symbols, fit, sureness, understood
+from .column_head import clef_at_start, count_symbols, fit, understood
 from .decode import Reading
 from .join_lines import join_lines
 from .search import Search
@@ -33,10 +33,7 @@ AROUND = 1.5  # staff spaces between a staff and its outline
 # symbol error rate fell from 2.7 to 1.6 %; with a fourth of this, 182 were, and it fell no further.
 DOUBT = 0.12
 ASKED = 3  # staves that tell whether a page is upside down
-BEGINNING, ENOUGH = 160, 600  # px of a prepared line that show its clef, and that tell how surely it is read
-# By how much surer a page without clefs must be read before it is turned round. Of 17 such crops, upright, none was
-# surer by more than 0.04 when it was turned.
-SURER = 0.08
+BEGINNING = 160  # px of a prepared line that show its clef
 FRAMED, LEAST_HEIGHT = 1.5, 40  # times as wide as high, and px of height, of a picture that may be a framed line
 LEAST_SYMBOLS = 5  # that the columns show in it
 UNREADABLE = -1.0  # nats a token by which columns and reading disagree where there is no music
@@ -168,28 +165,17 @@ class Reader:
         return lay_out(grey, self._lies_upside_down)
 
     def _lies_upside_down(self, page: Grey, staves: Sequence[StaffGeometry]) -> bool:
-        """Whether the longest staves begin with a clef, or are read much more surely, when the page is turned round."""
+        """Whether the longest staves begin with a clef when the page is turned round; without a clef it stays."""
+        if not understood(self.engine.spec.columns):
+            return clefs_at_the_end(page, staves)
         some = sorted(staves, key=lambda staff: -staff.along()[-1])[:ASKED]
-        turned_page, turned = turn(page, 2), [turned_round(staff, page) for staff in some]
-        both = [
-            [prepare(grey, self.preparation, staff)[:, :ENOUGH] for staff in group]
-            for grey, group in ((page, some), (turned_page, turned))
-        ]
-        if understood(self.engine.spec.columns):
-            clefs = [self._mean(clef_at_start, [line[:, :BEGINNING] for line in lines]) for lines in both]
-            if abs(clefs[1] - clefs[0]) > 0.5:
-                return clefs[1] > clefs[0]
-        as_it_lies, turned_over = (self._sureness(lines) for lines in both)
-        return turned_over > as_it_lies + SURER
+        turned = [turned_round(staff, page) for staff in some]
+        return self._clefs(turn(page, 2), turned) > self._clefs(page, some) + 0.5
 
-    def _sureness(self, lines: Sequence[Grey]) -> float:
-        """How sure decoder and columns are of some lines: nats a token, and a column."""
-        sure = float(np.mean([reading.log_probability for reading in self._read_once(lines)[0]]))
-        return sure + self._mean(sureness, lines) if understood(self.engine.spec.columns) else sure
-
-    def _mean(self, told: Callable[[Floats], float], lines: Sequence[Grey]) -> float:
-        """The mean of what the columns of some lines tell."""
-        return float(np.mean([told(self._columns_of(line)) for line in lines]))
+    def _clefs(self, page: Grey, staves: Sequence[StaffGeometry]) -> float:
+        """How probably staves begin with a clef, 0 to 1."""
+        lines = [prepare(page, self.preparation, staff)[:, :BEGINNING] for staff in staves]
+        return float(np.mean([clef_at_start(self._columns_of(line)) for line in lines]))
 
     def read_lines(self, crops: Sequence[Grey]) -> list[str]:
         """Reads pictures that show one line each: canonical ABC of each.

@@ -134,7 +134,7 @@ def test_so_many_runs_go_at_a_time_each_after_what_it_needs(
     together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = read_sweep(write(tmp_path / "sweep.yaml", RUNS), tmp_path / "out")
-    lock, under_way, most = threading.Lock(), set[str](), 0
+    lock, under_way, most, full = threading.Lock(), set[str](), 0, threading.Event()
     ended: list[str] = []
 
     def takes_a_while(self: Work, call: Any, name: str, log: Path, job: Job) -> int:
@@ -143,7 +143,10 @@ def test_so_many_runs_go_at_a_time_each_after_what_it_needs(
             assert set(job.needs) <= set(ended)
             under_way.add(name)
             most = max(most, len(under_way))
-        time.sleep(0.05)
+            if most == together:
+                full.set()
+        full.wait(60)  # the first ones for each other, however slowly they start
+        time.sleep(0.05)  # for one too many to be seen
         with lock:
             under_way.remove(name)
             ended.append(name)
