@@ -34,7 +34,7 @@ def turned_round(staff: StaffGeometry, grey: Grey) -> StaffGeometry:
 
 def is_dark_on_bright(grey: Grey, staff: StaffGeometry) -> bool:
     """Whether most of what lies around a staff is paper, brighter than the rest."""
-    strip = straighten(grey, staff, 5, 40, (0.0, 0.0))
+    strip = whiten(straighten(grey, staff, 5, 40, (0.0, 0.0)), 15)
     darkest, usual, brightest = np.quantile(strip, (0.02, 0.5, 0.98))
     return bool(brightest - usual < usual - darkest)
 

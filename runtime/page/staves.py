@@ -22,6 +22,7 @@ MAX_SEEDS = 160  # of a page, longest first
 MAX_FAILURES = 25  # seeds in a row that are no staff; the shorter ones that follow are none either
 TRACED = 15.0  # px of a staff space; larger staves are traced in the halved page
 MAX_JOIN, MAX_OVERLAP = 24.0, 8.0  # staff spaces between, or shared by, pieces of one staff
+TOO_NEAR = 4.5  # staff spaces from middle line to middle line; ledger lines lie there, and no other staff
 SURE = 6.0  # staff spaces of a seed that is staff even if its lines are broken
 GHOST, ANY = 2.4, float("inf")  # times a staff is larger than what is drawn between its lines, or than anything
 BROKEN = 0.7  # of a seed; where less of it shows lines throughout, they are broken
@@ -204,13 +205,13 @@ def _without_ghosts(staves: list[StaffGeometry]) -> list[StaffGeometry]:
 
 
 def _covers(staff: StaffGeometry, other: StaffGeometry, larger: float = 1.7) -> bool:
-    """Whether the middle of `other` lies within the lines of `staff`, which is up to so many times larger."""
+    """Whether the middle of `other` lies too near `staff`, up to so many times larger, to be a staff beside it."""
     if larger < ANY and not 0.6 < staff.mean_space / other.mean_space < larger:
         return False
     x, y = float(np.median(other.x)), float(np.median(other.y))
     if not staff.x[0] - staff.mean_space <= x <= staff.x[-1] + staff.mean_space:
         return False
-    return abs(float(np.interp(x, staff.x, staff.y)) - y) < 3 * staff.mean_space
+    return abs(float(np.interp(x, staff.x, staff.y)) - y) < TOO_NEAR * staff.mean_space
 
 
 def _plausible(staves: list[StaffGeometry]) -> list[StaffGeometry]:
