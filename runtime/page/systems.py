@@ -96,7 +96,8 @@ class _Found:
 def _found(page: Grey, turned: int, dark: bool) -> _Found:
     staves, doubtful = search(page)
     longest = max((float(staff.along()[-1]) for staff in staves), default=0.0)
-    if len(staves) < 2 and longest < LONG and page.shape[1] > LINE * page.shape[0]:  # one line, of which more may be too faint
+    # In a picture of one line more of it may be there, too faint for a page's search.
+    if len(staves) < 2 and longest < LONG and page.shape[1] > LINE * page.shape[0]:
         staves = [staff for staff in [find_staff(page, staves)] if staff]
     return _Found(page, turned, [staff for staff in staves if not dark or is_dark_on_bright(page, staff)], doubtful)
 
