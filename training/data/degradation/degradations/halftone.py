@@ -26,7 +26,7 @@ def dotted(picture: np.ndarray, strength: float, rng: Rng, space: float) -> np.n
         shift = np.round(slant * np.arange(picture.shape[axis])).astype(np.int64)
         places = (np.arange(size)[None, :] + shift[:, None]) % size
         gone = (1 - dots)[places] if axis == 0 else (1 - dots)[places].T
-        ink = ink - strength * lines * gone
+        ink = ink - min(strength, 1.0) * lines * gone
     return (255 - ink).astype(np.float32)
 
 
@@ -34,7 +34,9 @@ def _lines(ink: np.ndarray, thin: int, long: int, axis: int) -> np.ndarray:
     """The ink of thin lines along the rows (axis 0) or the columns (axis 1)."""
     across, along = ((1, thin), (long, 1)) if axis == 0 else ((thin, 1), (1, long))
     solid = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones(across[::-1], np.uint8))
-    return cv2.morphologyEx(ink - solid, cv2.MORPH_OPEN, np.ones(along[::-1], np.uint8))
+    lines = cv2.morphologyEx(ink - solid, cv2.MORPH_OPEN, np.ones(along[::-1], np.uint8))
+    # The soft edges of heads and beams are thin as well, and stay.
+    return lines * (1 - np.minimum(cv2.dilate(solid, np.ones((3, 3), np.uint8)) / 128, 1))
 
 
 def _dots(size: int, pitch: float, inked: float, phase: float) -> np.ndarray:
